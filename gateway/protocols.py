@@ -1,0 +1,96 @@
+"""What the gateway asks of the platform around it, and tells it: plain values both ways.
+
+Inside one process these are calls. They are asynchronous and message-shaped, so that a bastion in
+a process of its own can speak the same messages over a socket.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ssl import SSLContext
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """How to reach a Kubernetes API server right now.
+
+    `headers` carry the credentials and may differ from one call to the next (rotated tokens).
+    """
+
+    url: str
+    ssl: SSLContext | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class ApiServerSource(Protocol):
+    """Where the gateway learns how to reach the API server, asked before every exec."""
+
+    async def api_server(self) -> ApiServer:
+        """Return the current address and credentials."""
+        ...
+
+
+@dataclass(frozen=True)
+class PodRef:
+    """A container in the cluster."""
+
+    namespace: str
+    name: str
+    container: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a key leads: one live rental, and which of its keys this was.
+
+    `generation` counts the rental's key rotations. `not_ready` is a sentence for the user while
+    the pod can't be entered yet, else None.
+    """
+
+    rental: str
+    generation: int
+    pod: PodRef
+    not_ready: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionOpened:
+    """A channel began to serve a client. `kind` is ``exec``, ``shell`` or ``subsystem``."""
+
+    session: str
+    rental: str
+    generation: int
+    kind: str
+    peer: str
+
+
+@dataclass(frozen=True)
+class SessionClosed:
+    """A channel ended. `exit_status` is what the client was told."""
+
+    session: str
+    rental: str
+    bytes_in: int
+    bytes_out: int
+    exit_status: int | None
+    reason: str
+
+
+class Core(Protocol):
+    """The platform as the bastion sees it."""
+
+    async def resolve(self, fingerprint: str) -> Route | None:
+        """Return the live rental that this ``SHA256:…`` fingerprint is pinned to, if any."""
+        ...
+
+    async def opened(self, session: SessionOpened) -> None:
+        """Take note that a session began."""
+        ...
+
+    async def activity(self, rental: str, bytes_in: int, bytes_out: int) -> None:
+        """Take note that a session moved bytes since the last such message."""
+        ...
+
+    async def closed(self, session: SessionClosed) -> None:
+        """Take note that a session ended."""
+        ...

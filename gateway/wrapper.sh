@@ -1,0 +1,34 @@
+# Every command runs under these lines. They stay alive beside it, so that its exit code reaches us
+# as a trailer on its own output: the runtime's word alone can't be trusted.
+#   sh -c THIS NONCE tty|pipe argv|command|octal|login [NAME=VALUE ...] -- [WORD ...]
+# A handler, not an ignore: children get the default back, and `kill 0` does not take us along.
+trap : HUP INT QUIT TERM PIPE
+exec 3<&0
+tty=$1 kind=$2
+shift 2
+while [ "$1" != -- ]; do export "$1"; shift; done
+shift
+[ "$kind" = argv ] || unset KGPU_API_TOKEN
+cd /workspace 2>/dev/null || cd 2>/dev/null
+for shell in "${SHELL:-}" /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
+  [ -x "$shell" ] && break
+done
+if [ "$kind" = octal ]; then
+  text=
+  # The dot keeps the newlines that $() would strip.
+  for word; do text=$text$(printf '%b.' "$word"); text=${text%.}; done
+  set -- "$text"
+fi
+case $kind in
+  argv) sh -c 'exec "$@"' sh "$@" 3<&- ;;
+  login) "$shell" -l 3<&- ;;
+  *) "$shell" -c "$1" 3<&- ;;
+esac
+code=$?
+if [ "$tty" = pipe ]; then
+  # Unread stdin would keep the runtime from ever sending the status.
+  cat <&3 >/dev/null 2>&1 &
+  printf '\036%s %03d' "$0" "$code" >&2
+fi
+printf '\036%s %03d' "$0" "$code"
+exit "$code"

@@ -1,0 +1,45 @@
+"""Every error a user can meet: a code that scripts can test and a sentence a person can act on.
+
+Nothing here knows HTTP: `kgpud.rest.problems` maps codes to statuses.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The stable, machine-readable names. Renaming one breaks somebody's script."""
+
+    INVALID_JSON = "invalid_json"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    BODY_TOO_LARGE = "body_too_large"
+    VALIDATION_FAILED = "validation_failed"
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a secret
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a code, not a secret
+    ACCOUNT_PENDING = "account_pending"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    INSUFFICIENT_CREDITS = "insufficient_credits"
+    FORBIDDEN_SCOPE = "forbidden_scope"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    DUPLICATE = "duplicate"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    NO_CAPACITY = "no_capacity"
+    POD_NOT_READY = "pod_not_ready"
+    POD_ENDED = "pod_ended"
+    EXEC_FAILED = "exec_failed"
+    CLUSTER_UNREACHABLE = "cluster_unreachable"
+    INTERNAL = "internal"
+
+
+class UserError(Exception):
+    """Something a user can read and mend.
+
+    `field` names the offending part of the request (a JSON path such as ``env.NVIDIA_X``),
+    where there is one. The message never carries a secret.
+    """
+
+    def __init__(self, code: Code, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
