@@ -21,7 +21,7 @@ _PLACE_TO_LOOK = "paste the one line of your .pub file, e.g. ~/.ssh/id_ed25519.p
 
 
 class KeyRefused(ValueError):
-    """A public key we do not take. The text is a sentence for its owner and quotes nothing of it."""
+    """A public key we do not take: a sentence for its owner that quotes nothing of it."""
 
 
 @dataclass(frozen=True)

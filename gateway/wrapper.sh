@@ -3,7 +3,7 @@
 #   sh -c THIS NONCE tty|pipe argv|command|octal|login [NAME=VALUE ...] -- [WORD ...]
 # A handler, not an ignore: children get the default back, and `kill 0` does not take us along.
 trap : HUP INT QUIT TERM PIPE
-exec 3<&0
+exec 3<&0 4>&2
 tty=$1 kind=$2
 shift 2
 while [ "$1" != -- ]; do export "$1"; shift; done
@@ -19,15 +19,16 @@ if [ "$kind" = octal ]; then
   for word; do text=$text$(printf '%b.' "$word"); text=${text%.}; done
   set -- "$text"
 fi
+# Our own "Killed" or "Terminated" is nobody's output. (A subshell, since dash redirects itself.)
 case $kind in
-  argv) sh -c 'exec "$@"' sh "$@" 3<&- ;;
-  login) "$shell" -l 3<&- ;;
-  *) "$shell" -c "$1" 3<&- ;;
-esac
+  argv) (exec sh -c 'exec "$@"' sh "$@" 2>&4 3<&- 4>&-) ;;
+  login) (exec "$shell" -l 2>&4 3<&- 4>&-) ;;
+  *) (exec "$shell" -c "$1" 2>&4 3<&- 4>&-) ;;
+esac 2>/dev/null
 code=$?
 if [ "$tty" = pipe ]; then
   # Unread stdin would keep the runtime from ever sending the status.
-  cat <&3 >/dev/null 2>&1 &
+  cat <&3 >/dev/null 2>&1 4>&- &
   printf '\036%s %03d' "$0" "$code" >&2
 fi
 printf '\036%s %03d' "$0" "$code"

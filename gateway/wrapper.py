@@ -1,0 +1,146 @@
+"""What runs in the pod around every command, and how its trailer is read back.
+
+The script stands in `wrapper.sh`; its trailer is ``<RS><nonce> <3 digits>``, written to stdout and,
+without a tty, to stderr too, after everything the command itself wrote.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib import resources
+
+# Linux takes at most 128 KiB in one argument (MAX_ARG_STRLEN), its NUL included.
+MAX_WORD = 128 * 1024 - 1
+
+_CODE_DIGITS = 3
+
+
+class Kind(Enum):
+    """How the words of a command are run."""
+
+    ARGV = "argv"  # as they are, with the in-pod token left in the environment
+    COMMAND = "command"  # one text for the user's shell, as sshd does with `ssh host TEXT`
+    LOGIN = "login"  # the user's login shell
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is to run. `words` are raw bytes without NUL; `environment` is added to the pod's."""
+
+    kind: Kind
+    words: Sequence[bytes] = ()
+    tty: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class CommandRefused(ValueError):
+    """The command can't be handed over; the text says why."""
+
+
+def _script(name: str) -> str:
+    lines = resources.files(__package__).joinpath(name).read_text().splitlines()
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+
+
+WRAPPER = _script("wrapper.sh")
+HANGUP = _script("hangup.sh")
+
+
+def new_nonce() -> str:
+    """Return the name of one exec: 128 random bits in hex."""
+    return secrets.token_hex(16)
+
+
+def wrapped(command: Command, nonce: str) -> list[str]:
+    """Return the argv to ask the cluster for. Raises CommandRefused."""
+    kind, words = command.kind.value, [_text(word) for word in command.words]
+    if None in words:
+        if command.kind is not Kind.COMMAND:
+            raise CommandRefused("arguments must be UTF-8")
+        kind, words = "octal", list(_octal(command.words[0]))
+    mode = "tty" if command.tty else "pipe"
+    environment = [f"{name}={value}" for name, value in command.environment.items()]
+    given = [word for word in words if word is not None]
+    return ["sh", "-c", WRAPPER, nonce, mode, kind, *environment, "--", *given]
+
+
+def hangup(nonce: str, *, tty: bool, grace_seconds: int) -> list[str]:
+    """Return the argv that ends the command named by `nonce` as a client's leaving would."""
+    half = len(nonce) // 2
+    mode = "tty" if tty else "pipe"
+    return ["sh", "-c", HANGUP, "sh", nonce[half:], nonce[:half], mode, str(grace_seconds)]
+
+
+def _text(word: bytes) -> str | None:
+    if b"\0" in word:
+        raise CommandRefused("a command can't hold a NUL byte")
+    if len(word) > MAX_WORD:
+        raise CommandRefused("a command can't be longer than 128 KiB")
+    try:
+        return word.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _octal(word: bytes) -> list[str]:
+    """Spell the bytes that CRI's UTF-8 strings can't carry as printf's octal escapes."""
+    pieces = []
+    for start in range(0, len(word), MAX_WORD // 5):
+        piece = word[start : start + MAX_WORD // 5]
+        pieces.append("".join(map(_spell, piece)))
+    return pieces
+
+
+def _spell(byte: int) -> str:
+    plain = 0x20 <= byte < 0x7F and byte != ord("\\")  # noqa: PLR2004 - printable ASCII
+    return chr(byte) if plain else f"\\0{byte:03o}"
+
+
+class TrailerFilter:
+    """Takes the trailer out of one output stream, wherever it stands and however it is split.
+
+    Only bytes that could begin the trailer are held back, so a prompt never waits.
+    """
+
+    def __init__(self, nonce: str) -> None:
+        self._mark = b"\x1e" + nonce.encode() + b" "
+        self._size = len(self._mark) + _CODE_DIGITS
+        self._held = b""
+        self.code: int | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take output, return what of it is the command's own."""
+        if self.code is not None:
+            return data
+        if not self._held and b"\x1e" not in data:
+            return data
+        data, self._held = self._held + data, b""
+        at = data.find(self._mark)
+        while at >= 0 and len(data) >= at + self._size:
+            digits = data[at + len(self._mark) : at + self._size]
+            if digits.isdigit():
+                self.code = int(digits)
+                return data[:at] + data[at + self._size :]
+            at = data.find(self._mark, at + 1)
+        return self._hold_back(data)
+
+    def flush(self) -> bytes:
+        """Return what was held back: at the end of the stream it was no trailer."""
+        held, self._held = self._held, b""
+        return held
+
+    def _hold_back(self, data: bytes) -> bytes:
+        at = data.find(b"\x1e", max(0, len(data) - self._size + 1))
+        while at >= 0 and not self._may_begin(data[at:]):
+            at = data.find(b"\x1e", at + 1)
+        if at < 0:
+            return data
+        self._held = data[at:]
+        return data[:at]
+
+    def _may_begin(self, tail: bytes) -> bool:
+        mark = self._mark
+        if len(tail) <= len(mark):
+            return mark.startswith(tail)
+        return tail.startswith(mark) and tail[len(mark) :].isdigit()
