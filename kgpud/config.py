@@ -1,0 +1,295 @@
+"""What an operator can set: one tree of dataclasses, read from TOML, checked as a whole.
+
+`config/kgpud.toml` shows every setting with its default. A key that is not a field here is an
+error, so that a misspelt limit never goes unnoticed.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+_CLOSED = ConfigDict(extra="forbid")
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used: `problems` are lines that name the file and the key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Address:
+    """A host (name or IP, without brackets) and a TCP port; port 0 listens on any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Read ``HOST:PORT`` or ``[IPV6]:PORT``. Raises ValueError for anything else."""
+        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/@]+)):([0-9]{1,5})", text)
+        if not match or int(match[3]) > 65535:  # noqa: PLR2004 - the highest TCP port
+            raise ValueError("must be HOST:PORT, for example 127.0.0.1:8080")
+        return cls(match[1] or match[2], int(match[3]))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def reachable(self) -> "Address":
+        """Return the same address as a client on this machine dials it, never 0.0.0.0 or ::."""
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
+        return Address(loopback.get(self.host, self.host), self.port)
+
+
+def _address(value: object) -> object:
+    return Address.parse(value) if isinstance(value, str) else value
+
+
+def _path(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("/"):
+        raise ValueError("must be an absolute path")
+    return Path(value)
+
+
+def _path_or_none(value: object) -> object:
+    return None if value == "" else _path(value)
+
+
+def _host(value: str) -> str:
+    if re.search(r"[\s/@\[\]]", value) or value.count(":") == 1:
+        raise ValueError("must be a host alone, without a port")
+    return value
+
+
+def _namespace(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise ValueError("must be the name of a namespace: lower case letters, digits and '-'")
+    return value
+
+
+def _url(value: str) -> str:
+    if not value:
+        return value
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ValueError("must be http(s)://HOST[:PORT] without a path")
+    # Reading the port is what makes urlsplit check it.
+    if parts.query or parts.fragment or parts.username or parts.port == 0:
+        raise ValueError("must be http(s)://HOST[:PORT] and nothing more")
+    return value.rstrip("/")
+
+
+def _class_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", value):
+        raise ValueError("a GPU class is named in lower case letters, digits, '.', '-' and '_'")
+    return value
+
+
+AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+Listen = Annotated[Address, BeforeValidator(_address)]
+Names = tuple[Annotated[str, StringConstraints(min_length=1)], ...]
+_CREDITS_LIMIT = 10**12
+
+
+@dataclass(frozen=True)
+class Http:
+    """Where the REST API listens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: Loopback by default: a TLS proxy in front of it is what faces the network.
+    listen: Listen = Address("127.0.0.1", 8080)
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """Where the SSH bastion listens."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: Every interface by default: users come straight to it.
+    listen: Listen = Address("0.0.0.0", 2222)  # noqa: S104 - a bastion is for the outside
+
+
+@dataclass(frozen=True)
+class Kubernetes:
+    """Which cluster the pods run in."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: A kubeconfig's path; None ("" in a file) for those of the pod that the daemon runs in.
+    kubeconfig: Annotated[Path | None, BeforeValidator(_path_or_none)] = None
+    #: The namespace that rented pods live in. It must exist.
+    namespace: Annotated[str, AfterValidator(_namespace)] = "kgpu"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Which container images may be rented."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: What a rental gets that names no image; preloaded on every worker.
+    default: str = "kgpu-pytorch:latest"
+    #: Names allowed without a registry, because the workers have them already.
+    local: Names = ("kgpu-pytorch:latest",)
+    #: Registries that any image may be pulled from, as they stand before the first slash.
+    allowed_registries: Names = ("ghcr.io", "docker.io")
+
+    def allows(self, image: str) -> bool:
+        """Tell whether a rental may use this image reference, by its name alone."""
+        registry, slash, rest = image.partition("/")
+        return image in self.local or bool(slash and rest and registry in self.allowed_registries)
+
+
+@dataclass(frozen=True)
+class GpuClass:
+    """One class of GPU on the menu."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: Whole credits for one GPU for one hour.
+    price_per_hour: Annotated[int, Strict(), Field(ge=0, le=_CREDITS_LIMIT)]
+    #: What people call the card.
+    hardware: str = ""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How the daemon stops."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: Seconds that open sessions may go on after SIGTERM.
+    seconds: Annotated[int, Strict(), Field(ge=0, le=86400)] = 30
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the daemon says of itself on stderr."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: The least important lines that are still written.
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _menu() -> dict[str, GpuClass]:
+    return {
+        "rtx3080": GpuClass(300, "RTX 3080"),
+        "rtx3090": GpuClass(600, "RTX 3090"),
+        "v100": GpuClass(600, "Tesla V100 32 GB"),
+        "rtx4090": GpuClass(1000, "RTX 4090"),
+        "rtx5090": GpuClass(1400, "RTX 5090"),
+    }
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything an operator can set."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: The folder of the database, host key and secrets.
+    state: AbsolutePath = Path("/var/lib/kgpud")
+    #: Where users reach the REST API, without /v1; "" is http:// and the address it listens on.
+    public_url: Annotated[str, AfterValidator(_url)] = ""
+    #: The host that users are told to ssh to; "" is public_url's, else the one it listens on.
+    ssh_host: Annotated[str, AfterValidator(_host)] = ""
+    #: The port that users are told to ssh to; 0 is the one it listens on.
+    ssh_port: Annotated[int, Strict(), Field(ge=0, le=65535)] = 0
+    #: Credits that an account gets once, when it is approved.
+    trial_credits: Annotated[int, Strict(), Field(ge=0, le=_CREDITS_LIMIT)] = 100_000
+    #: GPUs that a new account may rent at the same time.
+    quota_gpus: Annotated[int, Strict(), Field(ge=0, le=10_000)] = 4
+    http: Http = Http()
+    ssh: Ssh = Ssh()
+    cluster: Kubernetes = Kubernetes()
+    images: Images = Images()
+    #: The menu by class, as workers are labelled ``kgpu.net/gpu-model``. Tables in a file
+    #: replace this one: what they leave out can't be rented.
+    gpu: Mapping[Annotated[str, AfterValidator(_class_name)], GpuClass] = field(
+        default_factory=_menu
+    )
+    drain: Drain = Drain()
+    log: Log = Log()
+
+    @classmethod
+    def dev(cls, state: Path, *, http: Address, ssh: Address, kubeconfig: Path) -> "Config":
+        """Return the settings of a daemon on its embedded local cluster."""
+        return cls(
+            state=state.absolute(),
+            http=Http(http),
+            ssh=Ssh(ssh),
+            cluster=Kubernetes(kubeconfig.absolute()),
+            images=Images(local=("kgpu-pytorch:latest", "bare:latest")),
+        )
+
+    def api_base(self, listening: Address) -> str:
+        """Return the URL that users put before every path, given where HTTP really listens."""
+        return f"{self.public_url or f'http://{listening.reachable()}'}/v1"
+
+    def ssh_address(self, listening: Address) -> Address:
+        """Return where users are told to ssh to, given where the bastion really listens."""
+        public = urlsplit(self.public_url).hostname if self.public_url else None
+        host = self.ssh_host or public or listening.reachable().host
+        return Address(host, self.ssh_port or listening.port)
+
+
+_SCHEMA = TypeAdapter(Config)
+
+
+def load(path: Path) -> Config:
+    """Read and check a TOML file. Raises ConfigError that names the file and every bad key."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not TOML: {error}"]) from None
+    try:
+        config = _SCHEMA.validate_python(data)
+    except ValidationError as errors:
+        raise ConfigError([f"{path}: {_sentence(error)}" for error in errors.errors()]) from None
+    if not config.images.allows(config.images.default):
+        why = "is neither in images.local nor from one of images.allowed_registries"
+        raise ConfigError([f"{path}: images.default: {why}"])
+    return config
+
+
+def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    messages = {
+        "unexpected_keyword_argument": "unknown setting",
+        "extra_forbidden": "unknown setting",
+        "missing": "is required",
+        "dataclass_type": "must be a table",
+        "dict_type": "must be a table",
+        "tuple_type": "must be a list",
+        "path_type": "must be a path in quotes",
+        "int_type": "must be a whole number",
+        "string_type": "must be a text in quotes",
+        "string_too_short": "must not be empty",
+    }
+    message = messages.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return f"{key}: {message}"

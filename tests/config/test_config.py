@@ -1,0 +1,215 @@
+"""The configuration: what it takes, what it refuses, and that its example tells the truth."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from kgpud.cli import main
+from kgpud.config import Address, Config, ConfigError, GpuClass, load
+
+EXAMPLE = Path(__file__).parents[2] / "config" / "kgpud.toml"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "kgpud.toml"
+    path.write_text(text)
+    return path
+
+
+def leaves(node: Any, at: str = "") -> Iterator[str]:
+    if dataclasses.is_dataclass(node) and not isinstance(node, Address):
+        for field in dataclasses.fields(node):
+            yield from leaves(getattr(node, field.name), f"{at}.{field.name}".lstrip("."))
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{at}.{key}")
+    else:
+        yield at
+
+
+def keys(node: Any, at: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from keys(value, f"{at}.{key}".lstrip("."))
+    else:
+        yield at
+
+
+def test_the_example_is_the_defaults() -> None:
+    assert load(EXAMPLE) == Config()
+
+
+def test_the_example_names_every_setting() -> None:
+    assert set(keys(tomllib.loads(EXAMPLE.read_text()))) == set(leaves(Config()))
+
+
+def test_the_example_explains_every_table_and_setting() -> None:
+    blocks = re.split(r"\n\s*\n", EXAMPLE.read_text())
+    unexplained = [block for block in blocks if "#" not in block and not block.startswith("[gpu.")]
+    assert unexplained == []
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")) == Config()
+
+
+def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
+    config = load(written(tmp_path, "[gpu.h200]\nprice_per_hour = 5000"))
+    assert config.gpu == {"h200": GpuClass(5000, "")}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("foo = 1", "foo: unknown setting"),
+        ("[http]\nlsten = 1", "http.lsten: unknown setting"),
+        ("[httpd]", "httpd: unknown setting"),
+        ("[gpu.a]\nprice_per_hour = 1\ncolour = 2", "gpu.a.colour: unknown setting"),
+        ("[gpu.a]", "gpu.a.price_per_hour: is required"),
+        ("[gpu.a]\nprice_per_hour = -1", "gpu.a.price_per_hour: "),
+        ("[gpu.a]\nprice_per_hour = 1.5", "gpu.a.price_per_hour: must be a whole number"),
+        ("[gpu.Big]\nprice_per_hour = 1", "gpu.Big: a GPU class is named"),
+        ("gpu = 1", "gpu: must be a table"),
+        ("http = 1", "http: must be a table"),
+        ('state = "here"', "state: must be an absolute path"),
+        ("state = 1", "state: must be a path in quotes"),
+        ('[cluster]\nkubeconfig = "here"', "cluster.kubeconfig: must be an absolute path"),
+        ('[cluster]\nnamespace = "No"', "cluster.namespace: "),
+        ('ssh_port = "2222"', "ssh_port: must be a whole number"),
+        ("ssh_port = 65536", "ssh_port: "),
+        ("trial_credits = true", "trial_credits: must be a whole number"),
+        ("trial_credits = -1", "trial_credits: "),
+        ('ssh_host = "a:22"', "ssh_host: must be a host alone"),
+        ('public_url = "api.example.org"', "public_url: must be http(s)://"),
+        ('public_url = "https://example.org/kgpu"', "public_url: must be http(s)://"),
+        ('public_url = "https://u:p@example.org"', "public_url: must be http(s)://"),
+        ('public_url = "https://example.org:99999"', "public_url: "),
+        ('[http]\nlisten = "8080"', "http.listen: must be HOST:PORT"),
+        ('[http]\nlisten = "a:70000"', "http.listen: must be HOST:PORT"),
+        ('[images]\nlocal = "a"', "images.local: must be a list"),
+        ('[images]\nlocal = [""]', "images.local.0: must not be empty"),
+        ('[images]\ndefault = "mine"', "images.default: is neither"),
+        ('[log]\nlevel = "loud"', "log.level: "),
+        ("[drain]\nseconds = -1", "drain.seconds: "),
+        ("a = ", "not TOML"),
+        ('a = "\x00"', "not TOML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_and_file(tmp_path: Path, text: str, named: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].startswith(f"{path}: {named}")
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, 'foo = 1\nssh_port = ""\n[log]\nlevel = 3')
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert len(refused.value.problems) == 3
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:0", Address("127.0.0.1", 0)),
+        ("[::]:2222", Address("::", 2222)),
+        ("localhost:80", Address("localhost", 80)),
+    ],
+)
+def test_addresses_are_read_and_written_alike(text: str, address: Address) -> None:
+    assert Address.parse(text) == address
+    assert str(address) == text
+
+
+def test_what_users_are_told() -> None:
+    http, ssh = Address("0.0.0.0", 8080), Address("::", 2222)
+    assert Config().api_base(http) == "http://127.0.0.1:8080/v1"
+    assert Config().ssh_address(ssh) == Address("::1", 2222)
+    public = Config(public_url="https://api.example.org", ssh_port=22)
+    assert public.api_base(http) == "https://api.example.org/v1"
+    assert public.ssh_address(ssh) == Address("api.example.org", 22)
+    assert Config(ssh_host="ssh.example.org").ssh_address(ssh).host == "ssh.example.org"
+
+
+@pytest.mark.parametrize(
+    ("image", "allowed"),
+    [
+        ("kgpu-pytorch:latest", True),
+        ("ghcr.io/owner/name:tag", True),
+        ("docker.io/library/debian", True),
+        ("kgpu-pytorch:other", False),
+        ("debian", False),
+        ("quay.io/owner/name", False),
+        ("ghcr.io", False),
+        ("ghcr.io/", False),
+        ("ghcr.io.evil.org/owner/name", False),
+        ("evil.org/ghcr.io/name", False),
+    ],
+)
+def test_which_images_may_be_rented(image: str, allowed: bool) -> None:
+    assert Config().images.allows(image) is allowed
+
+
+def test_config_check_says_ok() -> None:
+    result = CliRunner().invoke(main, ["config", "check", "--config", str(EXAMPLE)])
+    assert (result.exit_code, result.output) == (0, f"{EXAMPLE}: ok\n")
+
+
+def test_config_check_says_every_mistake(tmp_path: Path) -> None:
+    path = written(tmp_path, "foo = 1\nbar = 2")
+    result = CliRunner().invoke(main, ["config", "check", "--config", str(path)])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"{path}: foo: unknown setting",
+        f"{path}: bar: unknown setting",
+    ]
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys; from kgpud.cli import main; main(['--help'], standalone_mode=False);"
+        "heavy = {'aiohttp', 'pydantic', 'asyncssh', 'aiosqlite', 'kubernetes_asyncio'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("dev", "serve", "local-cluster", "user", "pod", "config"):
+        assert f"\n  {command} " in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit_has_no_mistake(tmp_path: Path) -> None:
+    unit = EXAMPLE.parents[1] / "systemd" / "kgpud.service"
+    copy = tmp_path / "kgpud.service"
+    # The command that it starts is checked to exist, and here it is installed elsewhere.
+    copy.write_text(unit.read_text().replace("/usr/local/bin/kgpud", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(copy)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    about_us = [line for line in done.stderr.splitlines() if "kgpud.service" in line]
+    assert (done.returncode, about_us) == (0, [])
+
+
+def test_systemd_outwaits_the_drain() -> None:
+    unit = (EXAMPLE.parents[1] / "systemd" / "kgpud.service").read_text()
+    stop = re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert stop
+    assert int(stop[1]) > Config().drain.seconds
