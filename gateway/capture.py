@@ -1,0 +1,122 @@
+"""A command run to its end, with its output collected up to a limit and its time bounded."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.exec import Exec, ExecBroken, Executor, Outcome
+from gateway.protocols import PodRef
+from gateway.wrapper import Command, Kind
+
+TIMED_OUT_CODE = 124  # as coreutils' timeout says it
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a command left. `exit_code` is 124 when it was killed for its time."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    timed_out: bool
+
+
+class _Collector:
+    """A sink that keeps the first `limit` bytes of both streams together."""
+
+    def __init__(self, limit: int) -> None:
+        self.out, self.err = bytearray(), bytearray()
+        self.truncated = False
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._limit = limit
+
+    def stdout(self, data: bytes) -> None:
+        """Keep what fits."""
+        self._keep(self.out, data)
+
+    def stderr(self, data: bytes) -> None:
+        """Keep what fits."""
+        self._keep(self.err, data)
+
+    def stdin_ready(self, *, ready: bool) -> None:
+        """Hold stdin back or let it go on."""
+        if ready:
+            self.writable.set()
+        else:
+            self.writable.clear()
+
+    def finished(self, outcome: Outcome) -> None:
+        """Wake who waits."""
+        self.writable.set()
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def _keep(self, kept: bytearray, data: bytes) -> None:
+        room = self._limit - len(self.out) - len(self.err)
+        self.truncated |= len(data) > room
+        kept += data[:room]
+
+
+async def run(
+    executor: Executor,
+    pod: PodRef,
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    output_limit: int,
+    timeout: float,  # noqa: ASYNC109 - past it the partial output is returned, not an exception
+) -> Completed:
+    """Run `argv` in the pod and return what came of it.
+
+    After `timeout` seconds the whole session is killed in the pod. Output past `output_limit`
+    bytes is read and dropped. Raises ExecRefused if it never began, ExecBroken if the stream
+    broke. When cancelled, the command is ended too.
+    """
+    collector = _Collector(output_limit)
+    command = Command(Kind.ARGV, [word.encode() for word in argv])
+    starting = asyncio.get_running_loop().time()
+    running = await executor.start(pod, command, collector)
+    try:
+        async with asyncio.timeout_at(starting + timeout):
+            await _feed(running, stdin, collector.writable)
+            return _completed(collector, await collector.outcome)
+    except TimeoutError:
+        await executor.hang_up(pod, running)
+        return _partial(collector)
+    except asyncio.CancelledError:
+        await asyncio.shield(executor.hang_up(pod, running))
+        raise
+    finally:
+        running.leave()
+
+
+async def _feed(running: Exec, stdin: bytes, writable: asyncio.Event) -> None:
+    for start in range(0, len(stdin), 65536):
+        await writable.wait()
+        running.write(stdin[start : start + 65536])
+    running.end_stdin()
+
+
+def _completed(collector: _Collector, outcome: Outcome) -> Completed:
+    if outcome.exit_code is None:
+        raise ExecBroken(outcome.broken)
+    return Completed(
+        outcome.exit_code,
+        bytes(collector.out),
+        bytes(collector.err),
+        truncated=collector.truncated,
+        timed_out=False,
+    )
+
+
+def _partial(collector: _Collector) -> Completed:
+    return Completed(
+        TIMED_OUT_CODE,
+        bytes(collector.out),
+        bytes(collector.err),
+        truncated=collector.truncated,
+        timed_out=True,
+    )

@@ -1,0 +1,47 @@
+"""Who is in which pod right now, so that a rental's end or a key's rotation can end it at once."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Cuttable(Protocol):
+    """A session that can be told to end."""
+
+    def cut(self, sentence: str) -> None:
+        """End now, and tell the client this sentence."""
+
+
+class Cuts:
+    """The open sessions by rental. `empty` is set while there are none."""
+
+    def __init__(self) -> None:
+        self._sessions: defaultdict[str, set[Cuttable]] = defaultdict(set)
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    @contextmanager
+    def registered(self, rental: str, session: Cuttable) -> Iterator[None]:
+        """Keep a session in the book. Register first, then check that its key still holds."""
+        self._sessions[rental].add(session)
+        self.empty.clear()
+        try:
+            yield
+        finally:
+            self._sessions[rental].discard(session)
+            if not self._sessions[rental]:
+                del self._sessions[rental]
+            if not self._sessions:
+                self.empty.set()
+
+    def cut(self, rental: str, sentence: str) -> None:
+        """End a rental's sessions."""
+        for session in list(self._sessions.get(rental, ())):
+            session.cut(sentence)
+
+    def cut_all(self, sentence: str) -> None:
+        """End every session."""
+        for rental in list(self._sessions):
+            self.cut(rental, sentence)

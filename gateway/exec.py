@@ -1,0 +1,264 @@
+"""One command in a pod: start, stdin, output, resize, how it ended, and making it end."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from gateway import frames, link, wrapper
+from gateway.protocols import ApiServerSource, PodRef
+
+log = structlog.get_logger()
+
+# Under the idle limits of containerd (4 h; some set minutes) and of middleboxes.
+KEEPALIVE_SECONDS = 15.0
+HANGUP_GRACE_SECONDS = 5
+_HANGUP_LIMIT_SECONDS = 30.0
+_FORBIDDEN, _NOT_FOUND = 403, 404
+
+
+class ExecRefused(Exception):
+    """The command never began. The text is a sentence for the user."""
+
+
+class ExecBroken(Exception):
+    """The stream to the pod broke, so nobody knows how the command ended."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code, or why that is not known (`broken`, a sentence)."""
+
+    exit_code: int | None
+    broken: str | None = None
+
+
+class Sink(Protocol):
+    """Who gets a command's output. Called on the event loop; `finished` is the last call."""
+
+    def stdout(self, data: bytes) -> None:
+        """Take output."""
+
+    def stderr(self, data: bytes) -> None:
+        """Take error output. Never called for a command with a tty."""
+
+    def stdin_ready(self, *, ready: bool) -> None:
+        """Hold further stdin back (False), or go on (True)."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Take note of the end. All output came before."""
+
+
+class Exec:
+    """A running command. Made by `Executor.start`."""
+
+    def __init__(
+        self, websocket: link.Link, nonce: str, protocol: str, sink: Sink, *, tty: bool
+    ) -> None:
+        self.nonce = nonce
+        self.tty = tty
+        self._link = websocket
+        self._sink: Sink | None = sink
+        self._protocol = protocol
+        self._out = wrapper.TrailerFilter(nonce)
+        self._err = wrapper.TrailerFilter(nonce)
+        self._status: frames.Status | None = None
+        self._garbage = False
+        self._stdin_open = True
+        self._loop = asyncio.get_running_loop()
+        self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+
+    # What the owner does.
+
+    def write(self, data: bytes) -> None:
+        """Send stdin. Respect `Sink.stdin_ready`, or it piles up here."""
+        if self._stdin_open:
+            for start in range(0, len(data), frames.MAX_STDIN):
+                piece = data[start : start + frames.MAX_STDIN]
+                self._link.send(bytes([frames.STDIN]) + piece)
+
+    def end_stdin(self) -> None:
+        """Send end-of-file. With a tty it means nothing: there it is ^D."""
+        if not self._stdin_open or self.tty:
+            return
+        self._stdin_open = False
+        if self._protocol == frames.V5:
+            self._link.send(frames.END_OF_STDIN)
+        else:
+            log.warning("exec_cannot_end_stdin", protocol=self._protocol)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the terminal's size. Without a tty nothing is sent: it could wedge the stream."""
+        if self.tty and columns and rows:
+            self._link.send(frames.resize(columns, rows))
+
+    def pause(self) -> None:
+        """Hold output back, so that in the end the command itself has to wait."""
+        self._link.pause_reading()
+
+    def resume(self) -> None:
+        """Let output flow again."""
+        self._link.resume_reading()
+
+    def leave(self) -> None:
+        """Drop the stream. The command runs on in the pod (`Executor.hang_up` ends it)."""
+        self._keepalive.cancel()
+        self._sink = None
+        self._link.close()
+
+    # What the link does.
+
+    def message(self, payload: bytes) -> None:
+        """Take one message: a channel byte and what belongs to it."""
+        if not payload or self._sink is None:
+            return
+        channel = payload[0]
+        if channel == frames.STDOUT:
+            self._pass(self._sink.stdout, self._out.feed(payload[1:]))
+        elif channel == frames.STDERR:
+            self._pass(self._sink.stderr, self._err.feed(payload[1:]))
+        elif channel == frames.ERROR:
+            self._take_status(payload[1:])
+
+    def writable(self, *, ready: bool) -> None:
+        """Pass backpressure on."""
+        if self._sink:
+            self._sink.stdin_ready(ready=ready)
+
+    def lost(self, reason: str) -> None:
+        """Decide how the command ended."""
+        self._keepalive.cancel()
+        sink, self._sink = self._sink, None
+        if sink is None:
+            return
+        self._pass(sink.stdout, self._out.flush())
+        self._pass(sink.stderr, self._err.flush())
+        sink.finished(self._verdict(reason))
+
+    # The parts.
+
+    @staticmethod
+    def _pass(take: "_Take", data: bytes) -> None:
+        if data:
+            take(data)
+
+    def _take_status(self, document: bytes) -> None:
+        try:
+            self._status = frames.parse_status(document)
+        except ValueError:
+            self._garbage = True
+
+    def _verdict(self, reason: str) -> Outcome:
+        """Believe the trailer and the status together; a success only by both."""
+        status = self._status
+        if status is None or self._garbage:
+            why = reason or "it closed without saying how the command ended"
+            return Outcome(None, f"the connection to the pod broke: {why}")
+        if status.exit_code is None:
+            return Outcome(None, _explain(status.message))
+        if self._out.code is not None and (self.tty or self._err.code is not None):
+            return Outcome(self._out.code)
+        if status.exit_code:
+            return Outcome(status.exit_code)
+        return Outcome(None, "the connection to the pod broke: the end of the output is missing")
+
+    def _keep_alive(self) -> None:
+        """Send what resets the runtime's idle timer: pings don't, an empty stdin frame does."""
+        if self._stdin_open:
+            self._link.send(bytes([frames.STDIN]))
+        else:
+            self._link.ping()
+        self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+
+
+class _Take(Protocol):
+    def __call__(self, data: bytes, /) -> None: ...
+
+
+class Executor:
+    """Starts commands in pods, and ends them."""
+
+    def __init__(self, source: ApiServerSource) -> None:
+        self._source = source
+
+    async def start(self, pod: PodRef, command: wrapper.Command, sink: Sink) -> Exec:
+        """Begin `command`; its output goes to `sink`. Raises ExecRefused.
+
+        Don't cancel it: the command may have begun already, and only its nonce can end it.
+        """
+        nonce = wrapper.new_nonce()
+        try:
+            argv = wrapper.wrapped(command, nonce)
+        except wrapper.CommandRefused as error:
+            raise ExecRefused(str(error)) from None
+        return await self._start(pod, argv, nonce, sink, tty=command.tty)
+
+    async def hang_up(self, pod: PodRef, running: Exec) -> None:
+        """End a command as sshd does when its client goes: SIGHUP, then SIGKILL.
+
+        What ignores SIGHUP or left the session stays. Failures are logged: the pod may be gone.
+        """
+        argv = wrapper.hangup(running.nonce, tty=running.tty, grace_seconds=HANGUP_GRACE_SECONDS)
+        sink = _Ended()
+        try:
+            async with asyncio.timeout(_HANGUP_LIMIT_SECONDS):
+                second = await self._start(pod, argv, wrapper.new_nonce(), sink, tty=False)
+                try:
+                    await sink.ended
+                finally:
+                    second.leave()
+        except (ExecRefused, TimeoutError) as error:
+            log.warning("hang_up_failed", pod=pod.name, why=str(error) or "timeout")
+
+    async def _start(
+        self, pod: PodRef, argv: list[str], nonce: str, sink: Sink, *, tty: bool
+    ) -> Exec:
+        query = [("container", pod.container), ("stdin", "true"), ("stdout", "true")]
+        query.append(("tty", "true") if tty else ("stderr", "true"))
+        query += [("command", word) for word in argv]
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
+        try:
+            websocket, protocol = await link.connect(await self._source.api_server(), path, query)
+        except link.LinkRefused as error:
+            raise ExecRefused(_explain_refusal(error)) from None
+        running = Exec(websocket, nonce, protocol, sink, tty=tty)
+        websocket.start(running)
+        return running
+
+
+class _Ended:
+    """A sink that only waits for the end."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def stdout(self, data: bytes) -> None:
+        """Drop it."""
+
+    def stderr(self, data: bytes) -> None:
+        """Drop it."""
+
+    def stdin_ready(self, *, ready: bool) -> None:
+        """Nothing is written."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """Wake who waits."""
+        if not self.ended.done():
+            self.ended.set_result(outcome)
+
+
+def _explain_refusal(error: link.LinkRefused) -> str:
+    if error.status == _NOT_FOUND:
+        return "the pod is gone"
+    if error.status == _FORBIDDEN:
+        return "the cluster refused the exec: the operator should run `kgpud doctor`"
+    return _explain(error.body or str(error))
+
+
+def _explain(message: str) -> str:
+    if "container not found" in message:
+        return "the pod's container is not running"
+    if "executable file not found" in message or "no such file or directory" in message:
+        return "the image has no sh, so no command can run in it"
+    return f"the cluster could not run the command: {message}"

@@ -1,0 +1,259 @@
+"""One websocket to the API server: the upgrade, messages both ways, flow control, keepalive."""
+
+import asyncio
+import email.parser
+import socket
+from email.message import Message
+from typing import Protocol
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from gateway import websocket
+from gateway.frames import V4, V5
+from gateway.protocols import ApiServer
+
+CONNECT_SECONDS = 30.0
+HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
+_MAX_HEAD = _MAX_BODY = 64 * 1024
+_SWITCHING_PROTOCOLS = 101
+
+
+class LinkRefused(Exception):
+    """The API server did not upgrade. `status` is its HTTP status, 0 if it was not reached."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"{status}: {body}" if status else body)
+        self.status = status
+        self.body = body
+
+
+class Receiver(Protocol):
+    """Who gets what a link receives. Called on the event loop, never re-entered."""
+
+    def message(self, payload: bytes) -> None:
+        """Take one whole message."""
+
+    def writable(self, *, ready: bool) -> None:
+        """Take note that the link's write buffer went over (False) or under (True) its limits."""
+
+    def lost(self, reason: str) -> None:
+        """Take note that the link is gone; the last call. An orderly close has reason ''."""
+
+
+class Link(asyncio.Protocol):
+    """A websocket to the API server, in the client's role. Made by `connect`."""
+
+    def __init__(self, head: bytes, accept: str) -> None:
+        self._head_to_send = head
+        self._accept = accept
+        self._received = bytearray()
+        self._parser = websocket.Parser()
+        self._transport: asyncio.Transport
+        self._receiver: Receiver | None = None
+        self._early: list[bytes] = []
+        self._over = False
+        self.upgraded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    # What the owner does.
+
+    def start(self, receiver: Receiver) -> None:
+        """Deliver what has come and what comes from now on to `receiver`."""
+        self._receiver = receiver
+        self.resume_reading()
+        early, self._early = self._early, []
+        for payload in early:
+            receiver.message(payload)
+
+    def send(self, payload: bytes) -> None:
+        """Send one binary message. Dropped if the link is gone: `lost` says so."""
+        if not self._over:
+            self._transport.write(websocket.encode(websocket.BINARY, payload))
+
+    def ping(self) -> None:
+        """Send a ping, which keeps middleboxes from forgetting the connection."""
+        if not self._over:
+            self._transport.write(websocket.encode(websocket.PING, b""))
+
+    def pause_reading(self) -> None:
+        """Stop receiving: what is on its way stays with the peer."""
+        if not self._over:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Receive again."""
+        if not self._over:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Leave at once. `lost` is not called any more."""
+        self._over = True
+        self._receiver = None
+        self._transport.abort()
+
+    # What the event loop does.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the upgrade."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
+        _keep_alive(transport.get_extra_info("socket"))
+        transport.write(self._head_to_send)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes: the answer's head first, then frames."""
+        if not self.upgraded.done():
+            self._received += data
+            data = self._take_head()
+        if data and self.upgraded.done() and not self._over:
+            self._take_frames(data)
+
+    def pause_writing(self) -> None:
+        """Pass on that the write buffer is over its limit."""
+        if self._receiver:
+            self._receiver.writable(ready=False)
+
+    def resume_writing(self) -> None:
+        """Pass on that the write buffer has drained."""
+        if self._receiver:
+            self._receiver.writable(ready=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End, by the peer's doing."""
+        if not self.upgraded.done():
+            self._refuse_with_what_came()
+        self._lose(f"the connection to the API server broke ({exc})" if exc else "it closed early")
+
+    # The parts.
+
+    def _take_head(self) -> bytes:
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._received) > _MAX_HEAD:
+                self._fail("its answer has no end")
+            return b""
+        status, headers = _parse_head(bytes(self._received[:end]))
+        rest = bytes(self._received[end + 4 :])
+        if status == _SWITCHING_PROTOCOLS:
+            self._check(headers)
+            return rest
+        length = headers.get("Content-Length", "")
+        wanted = min(int(length), _MAX_BODY) if length.isdigit() else _MAX_BODY
+        if len(rest) >= wanted:
+            self._refuse(status, rest[:wanted])
+        return b""
+
+    def _check(self, headers: Message) -> None:
+        chosen = headers.get("Sec-WebSocket-Protocol", "")
+        if headers.get("Sec-WebSocket-Accept") != self._accept or chosen not in {V5, V4}:
+            self._fail("its upgrade answer is not ours")
+        elif not self.upgraded.cancelled():
+            self.upgraded.set_result(chosen)
+            self._transport.pause_reading()
+
+    def _refuse_with_what_came(self) -> None:
+        head, _, body = bytes(self._received).partition(b"\r\n\r\n")
+        if head.startswith(b"HTTP/"):
+            self._refuse(_parse_head(head)[0], body)
+        else:
+            self._refuse(0, b"it closed the connection without an answer")
+
+    def _refuse(self, status: int, body: bytes) -> None:
+        if not self.upgraded.done():
+            self.upgraded.set_exception(LinkRefused(status, body.decode(errors="replace").strip()))
+        self.close()
+
+    def _fail(self, reason: str) -> None:
+        self._refuse(0, reason.encode())
+
+    def _take_frames(self, data: bytes) -> None:
+        try:
+            messages = self._parser.feed(data)
+        except websocket.FrameError as error:
+            self._transport.abort()
+            self._lose(f"the API server sent {error}")
+            return
+        for opcode, payload in messages:
+            if not self._over:
+                self._take_message(opcode, payload)
+
+    def _take_message(self, opcode: int, payload: bytes) -> None:
+        if opcode in {websocket.BINARY, websocket.TEXT}:
+            if self._receiver is None:
+                self._early.append(payload)
+            else:
+                self._receiver.message(payload)
+        elif opcode == websocket.PING:
+            self._transport.write(websocket.encode(websocket.PONG, payload))
+        elif opcode == websocket.CLOSE:
+            self._transport.write(websocket.encode(websocket.CLOSE, payload[:2]))
+            self._transport.close()
+            self._lose("")
+
+    def _lose(self, reason: str) -> None:
+        self._over = True
+        receiver, self._receiver = self._receiver, None
+        if receiver:
+            receiver.lost(reason)
+
+
+async def connect(server: ApiServer, path: str, query: list[tuple[str, str]]) -> tuple[Link, str]:
+    """Open a websocket; return it, reading paused until `start`, and the sub-protocol chosen.
+
+    Raises LinkRefused. Nothing is left open when it is cancelled.
+    """
+    url = urlsplit(server.url)
+    key = websocket.new_key()
+    target = f"{url.path.rstrip('/')}{path}?{urlencode(query)}"
+    head = _request_head(target, url, key, server)
+    link: Link | None = None
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, link = await asyncio.get_running_loop().create_connection(
+                lambda: Link(head, websocket.accept_for(key)),
+                url.hostname or "",
+                url.port or (443 if url.scheme == "https" else 80),
+                ssl=server.ssl,
+                server_hostname=url.hostname if server.ssl else None,
+            )
+            return link, await link.upgraded
+    except TimeoutError:
+        refused = LinkRefused(0, f"the API server did not answer in {CONNECT_SECONDS:.0f} s")
+    except OSError as error:
+        refused = LinkRefused(0, f"the API server can't be reached ({error.strerror or error})")
+    except BaseException:
+        if link:
+            link.close()
+        raise
+    if link:
+        link.close()
+    raise refused
+
+
+def _request_head(target: str, url: SplitResult, key: str, server: ApiServer) -> bytes:
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {url.netloc.rpartition('@')[2]}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Protocol: {V5}, {V4}",
+        *(f"{name}: {value}" for name, value in server.headers.items()),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _parse_head(head: bytes) -> tuple[int, Message]:
+    status_line, _, rest = head.partition(b"\r\n")
+    words = status_line.split(b" ", 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    return status, email.parser.BytesHeaderParser().parsebytes(rest)
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Find a peer that vanished without a word: within 2 minutes, by the kernel's own probes."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,313 @@
+"""One SSH channel is one command in a pod: it copies bytes, nothing else."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from enum import Enum
+
+import asyncssh
+import structlog
+
+from gateway.channel import Channel
+from gateway.connection import Connection
+from gateway.cuts import Cuts
+from gateway.exec import Exec, ExecRefused, Executor, Outcome
+from gateway.protocols import Core, PodRef, Route, SessionClosed, SessionOpened
+from gateway.wrapper import Command, Kind
+
+log = structlog.get_logger()
+
+ACTIVITY_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
+_FAILED = 255  # what ssh itself says when the connection, not the command, failed
+
+# Where distributions keep it; exec so that no shell stands between.
+_SFTP_SERVER = b"""\
+for server in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec; do
+  [ -x "$server/sftp-server" ] && exec "$server/sftp-server"
+done
+echo 'kgpud: this image has no sftp-server; use scp -O, or install openssh-sftp-server' >&2
+exit 127"""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every session works with."""
+
+    core: Core
+    executor: Executor
+    cuts: Cuts
+    tasks: asyncio.TaskGroup
+
+
+class Gone(Enum):
+    """The client left."""
+
+    CLIENT = "client_gone"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The session was ended from outside; the sentence is for the client."""
+
+    sentence: str
+
+
+class Session(asyncssh.SSHServerSession[bytes]):
+    """A session channel, from its request to its exit status. Also the sink of its exec."""
+
+    def __init__(self, around: Surroundings, connection: Connection) -> None:
+        self.name = secrets.token_hex(8)
+        self._around = around
+        self._connection = connection
+        self._channel: Channel
+        self._command = Command(Kind.LOGIN)
+        self._kind = "shell"
+        self._tty = False
+        self._exec: Exec | None = None
+        self._early: list[bytes] = []
+        self._eof = False
+        self._channel_full = self._transport_full = False
+        self._moved_in = self._moved_out = 0
+        self._over: asyncio.Future[Outcome | Cut | Gone]
+        self._over = asyncio.get_running_loop().create_future()
+
+    # What the client asks for.
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """Take the channel."""
+        assert isinstance(chan, Channel)
+        self._channel = chan
+        self._connection.sessions.add(self)
+
+    def pty_requested(
+        self,
+        term_type: str,
+        term_size: tuple[int, int, int, int],
+        term_modes: object,
+    ) -> bool:
+        """Grant a terminal."""
+        del term_size, term_modes
+        self._tty = True
+        if term_type:
+            self._channel.accepted_environment["TERM"] = term_type
+        return True
+
+    def shell_requested(self) -> bool:
+        """Grant a login shell."""
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        """Grant a command."""
+        self._kind = "exec"
+        self._command = Command(Kind.COMMAND, [command.encode(errors="surrogateescape")])
+        return True
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Grant sftp, served by the image's own sftp-server."""
+        self._kind = "subsystem"
+        self._command = Command(Kind.COMMAND, [_SFTP_SERVER])
+        return subsystem == "sftp"
+
+    def session_started(self) -> None:
+        """Begin."""
+        self._command = Command(
+            self._command.kind,
+            self._command.words,
+            tty=self._tty,
+            environment=dict(self._channel.accepted_environment),
+        )
+        self._around.tasks.create_task(self._run(), name=f"session-{self.name}")
+
+    # Bytes from the client.
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Pass stdin on; before the exec is there, hold one window of it at most."""
+        del datatype
+        self._moved_in += len(data)
+        if self._exec:
+            self._exec.write(data)
+        else:
+            self._early.append(data)
+            self._channel.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Pass the end of stdin on; the other direction stays open."""
+        self._eof = True
+        if self._exec:
+            self._exec.end_stdin()
+        return True
+
+    def terminal_size_changed(self, width: int, height: int, *_: int) -> None:
+        """Pass the terminal's size on."""
+        if self._exec:
+            self._exec.resize(width, height)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: the client closed the channel or vanished."""
+        del exc
+        self._connection.sessions.discard(self)
+        self._end(Gone.CLIENT)
+
+    # Bytes from the pod.
+
+    def stdout(self, data: bytes) -> None:
+        """Pass output on."""
+        self._moved_out += len(data)
+        if not self._channel.is_closing():
+            self._channel.write(data)
+
+    def stderr(self, data: bytes) -> None:
+        """Pass error output on."""
+        self._moved_out += len(data)
+        if not self._channel.is_closing():
+            self._channel.write_stderr(data)
+
+    def stdin_ready(self, *, ready: bool) -> None:
+        """Withhold window credit from the client while the link to the pod is full."""
+        if ready:
+            self._channel.resume_reading()
+        else:
+            self._channel.pause_reading()
+
+    def finished(self, outcome: Outcome) -> None:
+        """Take the command's end."""
+        self._end(outcome)
+
+    # Pressure: the link is not read while the channel or the transport is full.
+
+    def pause_writing(self) -> None:
+        """Stop the pod's output: the channel is full."""
+        self._channel_full = True
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        """Let output flow: the channel has drained."""
+        self._channel_full = False
+        self._throttle()
+
+    def transport_pressed(self, *, pressed: bool) -> None:
+        """Stop or resume the pod's output with the state of the connection's transport."""
+        self._transport_full = pressed
+        self._throttle()
+
+    def _throttle(self) -> None:
+        if self._exec is None:
+            return
+        if self._channel_full or self._transport_full:
+            self._exec.pause()
+        else:
+            self._exec.resume()
+
+    # The session's life.
+
+    def cut(self, sentence: str) -> None:
+        """End now, and tell the client why."""
+        self._end(Cut(sentence))
+
+    def _end(self, how: Outcome | Cut | Gone) -> None:
+        if not self._over.done():
+            self._over.set_result(how)
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        except Exception:  # one session's bug must not end everybody's
+            log.exception("session_crashed", session=self.name)
+            self._say("something went wrong on our side; the operator's log says what")
+            self._channel.finish(_FAILED)
+            if self._exec:
+                self._exec.leave()
+
+    async def _serve(self) -> None:
+        pinned, key = self._connection.route, self._connection.fingerprint
+        assert pinned is not None
+        assert key is not None
+        with self._around.cuts.registered(pinned.rental, self):
+            route = await self._around.core.resolve(key)
+            if route is None or (route.rental, route.generation) != (
+                pinned.rental,
+                pinned.generation,
+            ):
+                self._fail("this key no longer opens the rental")
+            elif route.not_ready:
+                self._fail(route.not_ready)
+            else:
+                await self._serve_in(route)
+
+    async def _serve_in(self, route: Route) -> None:
+        peer = str((self._connection.get_extra_info("peername") or ("",))[0])
+        opened = SessionOpened(self.name, route.rental, route.generation, self._kind, peer)
+        await self._around.core.opened(opened)
+        status: int | None = None
+        reason = "not_started"
+        try:
+            status, reason = await self._run_in(route.pod)
+        finally:
+            await self._around.core.closed(
+                SessionClosed(
+                    self.name, route.rental, self._moved_in, self._moved_out, status, reason
+                )
+            )
+
+    async def _run_in(self, pod: PodRef) -> tuple[int | None, str]:
+        try:
+            self._exec = await self._around.executor.start(pod, self._command, self)
+        except ExecRefused as error:
+            self._fail(str(error))
+            return _FAILED, "refused"
+        self._begin_stdin(self._exec)
+        await self._report_activity_until_over()
+        how = self._over.result()
+        if isinstance(how, Outcome):
+            return self._conclude(how)
+        self._exec.leave()
+        if isinstance(how, Cut):
+            self._fail(how.sentence)
+            await self._close_soon()
+        await self._around.executor.hang_up(pod, self._exec)
+        return (None, how.value) if isinstance(how, Gone) else (_FAILED, "cut")
+
+    def _begin_stdin(self, running: Exec) -> None:
+        columns, rows, *_ = self._channel.get_terminal_size()
+        running.resize(columns, rows)
+        early, self._early = self._early, []
+        for data in early:
+            running.write(data)
+        if self._eof:
+            running.end_stdin()
+        self._throttle()
+        self._channel.resume_reading()
+
+    async def _report_activity_until_over(self) -> None:
+        told_in = told_out = 0
+        while not self._over.done():
+            await asyncio.wait([self._over], timeout=ACTIVITY_SECONDS)
+            moved_in, moved_out = self._moved_in, self._moved_out
+            if (moved_in, moved_out) != (told_in, told_out):
+                rental = self._connection.route.rental if self._connection.route else ""
+                await self._around.core.activity(rental, moved_in - told_in, moved_out - told_out)
+                told_in, told_out = moved_in, moved_out
+
+    def _conclude(self, outcome: Outcome) -> tuple[int, str]:
+        if outcome.exit_code is None:
+            self._fail(f"{outcome.broken}; the command may still be running")
+            return _FAILED, "broken"
+        self._channel.finish(outcome.exit_code)
+        return outcome.exit_code, "exit"
+
+    def _fail(self, sentence: str) -> None:
+        self._say(sentence)
+        self._channel.finish(_FAILED)
+
+    def _say(self, sentence: str) -> None:
+        if not self._channel.is_closing():
+            end = "\r\n" if self._tty else "\n"
+            self._channel.write_stderr(f"kgpud: {sentence}{end}".encode())
+
+    async def _close_soon(self) -> None:
+        """Give a client that reads a second to take the farewell; drop one that doesn't."""
+        try:
+            await asyncio.wait_for(self._channel.wait_closed(), _CLOSE_SECONDS)
+        except TimeoutError:
+            self._channel.abort()
