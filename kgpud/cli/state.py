@@ -1,0 +1,139 @@
+"""What the commands that work on the store share: finding it, opening it, failing in one line."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import structlog
+
+from kgpud.clock import SystemClock
+from kgpud.config import Config, ConfigError, load
+from kgpud.errors import UserError
+from store.db import Database, StoreUnavailable
+from store.migrate import TooNew
+
+DEFAULT_CONFIG = Path("/etc/kgpud/kgpud.toml")
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open store, and what the configuration says about it."""
+
+    db: Database
+    config: Config
+    clock: SystemClock
+
+
+def state_options(command: Command) -> Command:
+    """Add ``--state`` and ``--config``, which say which installation is meant."""
+    for option in (
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            help=f"The daemon's configuration; {DEFAULT_CONFIG} if it exists.",
+        ),
+        click.option(
+            "--state",
+            type=click.Path(path_type=Path),
+            help="The daemon's state folder, instead of the configured one.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Machine-readable.")(command)
+
+
+def run(state: Path | None, config: Path | None, work: Callable[[Opened], Awaitable[T]]) -> T:
+    """Open the store that the options name, do the work, and close it.
+
+    Works while the daemon runs: they are two processes on one SQLite file. Raises ClickException
+    with one line for whatever a person can mend.
+    """
+    _quiet()
+    try:
+        settings = _settings(state, config)
+        return asyncio.run(_opened(settings, work))
+    except (UserError, ConfigError, TooNew, StoreUnavailable) as error:
+        raise click.ClickException(str(error).replace("\n", "; ")) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'state'}: {error.strerror}") from None
+    except (click.ClickException, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        # A damaged database, say. Whoever hunts a bug of ours wants the whole story.
+        if os.environ.get("KGPUD_DEBUG"):
+            raise
+        message = f"{type(error).__name__}: {error} (KGPUD_DEBUG=1 shows where)"
+        raise click.ClickException(message.replace("\n", " ")) from None
+
+
+async def _opened(settings: Config, work: Callable[[Opened], Awaitable[T]]) -> T:
+    path = settings.state / "kgpud.sqlite3"
+    if not path.exists():
+        raise click.ClickException(f"{path} does not exist: start the daemon once, or see --state")
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise click.ClickException(f"{path} is not yours to change: run this as the daemon's user")
+    async with Database.open(path) as db:
+        return await work(Opened(db, settings, SystemClock()))
+
+
+def _settings(state: Path | None, config: Path | None) -> Config:
+    if config is None and DEFAULT_CONFIG.exists():
+        config = DEFAULT_CONFIG
+    if config is not None:
+        loaded = load(config)
+        return loaded if state is None else replace(loaded, state=state.absolute())
+    if state is None:
+        raise click.ClickException(
+            f"say --state DIR or --config FILE ({DEFAULT_CONFIG} does not exist)"
+        )
+    return Config(state=state.absolute())
+
+
+def _quiet() -> None:
+    """Keep what the services log away from stdout, which is the command's answer."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
+def show_json(data: object) -> None:
+    """Print as JSON."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def show_fields(fields: Mapping[str, object]) -> None:
+    """Print one field a line."""
+    width = max(len(name) for name in fields)
+    for name, value in fields.items():
+        click.echo(f"{name.ljust(width)}  {_cell(value)}")
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a header, in columns as wide as they need."""
+    cells = [[_cell(value) for value in row] for row in (header, *rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    for line in cells:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
+
+
+def _cell(value: object) -> str:
+    text = "-" if value is None or value == "" else str(value)
+    # Names were chosen by strangers; a terminal must not obey them.
+    return "".join(c if c.isprintable() else "?" for c in text)

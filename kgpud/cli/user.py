@@ -1,0 +1,176 @@
+"""`kgpud user`: who may rent, and with what money."""
+
+import getpass
+import re
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+
+from kgpud.accounts import Accounts
+from kgpud.cli.state import (
+    Opened,
+    json_option,
+    run,
+    show_fields,
+    show_json,
+    show_table,
+    state_options,
+)
+from kgpud.clock import rfc3339
+from kgpud.tokens import Tokens, load_or_create_secret
+from store.records import Account, LedgerLine
+
+LEDGER_LINES = 20
+
+
+@click.group()
+def user() -> None:
+    """Accounts: add, approve, credit, token."""
+
+
+@user.command()
+@click.argument("email")
+@click.option("--name", default="", help="What people call them; the e-mail address if left out.")
+@click.option("--role", type=click.Choice(["user", "maintainer"]), default="user")
+@state_options
+def add(email: str, name: str, role: str, state: Path | None, config: Path | None) -> None:
+    """Make an account. It is pending until it is approved."""
+    if not re.fullmatch(r"[^\s@]+@[^\s@]+", email):
+        raise click.ClickException("that is not an e-mail address")
+
+    async def work(opened: Opened) -> Account:
+        chosen = cast("Literal['user', 'maintainer']", role)
+        return await _accounts(opened).add(email, name or email.partition("@")[0], chosen)
+
+    account = run(state, config, work)
+    click.echo(f"added {account.email}, {account.status}: kgpud user approve {account.email}")
+
+
+@user.command("list")
+@json_option
+@state_options
+def list_(*, as_json: bool, state: Path | None, config: Path | None) -> None:
+    """List the accounts, oldest first."""
+    accounts = run(state, config, lambda opened: _accounts(opened).list())
+    if as_json:
+        show_json([_account(account) for account in accounts])
+        return
+    show_table(
+        ("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CREATED"),
+        [
+            (a.email, a.name, a.role, a.status, a.balance, a.quota_gpus, rfc3339(a.created_at))
+            for a in accounts
+        ],
+    )
+
+
+@user.command()
+@click.argument("email")
+@json_option
+@state_options
+def show(email: str, *, as_json: bool, state: Path | None, config: Path | None) -> None:
+    """Show one account and the newest lines of its ledger."""
+
+    async def work(opened: Opened) -> tuple[Account, list[LedgerLine]]:
+        accounts = _accounts(opened)
+        account = await accounts.find(email)
+        return account, await accounts.ledger(account.account_id, LEDGER_LINES)
+
+    account, lines = run(state, config, work)
+    if as_json:
+        show_json({**_account(account), "ledger": [_line(line) for line in lines]})
+        return
+    show_fields(_account(account))
+    click.echo()
+    show_table(
+        ("AT", "KIND", "AMOUNT", "BALANCE", "POD", "WHO", "NOTE"),
+        [
+            (rfc3339(x.at), x.kind, f"{x.amount:+d}", x.balance_after, x.pod_id, x.who, x.note)
+            for x in lines
+        ],
+    )
+
+
+@user.command()
+@click.argument("email")
+@state_options
+def approve(email: str, state: Path | None, config: Path | None) -> None:
+    """Let the account in, with the trial credits if it never had them."""
+    account = run(state, config, lambda opened: _accounts(opened).approve(email, _who()))
+    click.echo(f"{account.email} is {account.status} and has {account.balance} credits")
+
+
+# Or a negative amount would be taken for options.
+@user.command(context_settings={"ignore_unknown_options": True})
+@click.argument("email")
+@click.argument("amount", type=int)
+@click.option("--note", required=True, help="Why, for the ledger.")
+@state_options
+def credit(email: str, amount: int, note: str, state: Path | None, config: Path | None) -> None:
+    """Give AMOUNT credits; a negative one takes back what was given by mistake."""
+    line = run(
+        state,
+        config,
+        lambda opened: _accounts(opened).credit(email, amount, who=_who(), note=note),
+    )
+    click.echo(f"{line.kind} {line.amount:+d}: {email} has {line.balance_after} credits")
+
+
+@user.command()
+@click.argument("email")
+@state_options
+def token(email: str, state: Path | None, config: Path | None) -> None:
+    """Print a new token, once. The account's old one is dead from then on."""
+
+    async def work(opened: Opened) -> str:
+        secret = load_or_create_secret(opened.config.state / "secret.key")
+        account = await _accounts(opened).find(email)
+        return await Tokens(opened.db, opened.clock, secret=secret).issue(account.account_id)
+
+    click.echo(run(state, config, work))
+
+
+def _accounts(opened: Opened) -> Accounts:
+    config = opened.config
+    return Accounts(
+        opened.db,
+        opened.clock,
+        trial_credits=config.trial_credits,
+        quota_gpus=config.quota_gpus,
+    )
+
+
+def _who() -> str:
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
+        "user_id": account.account_id,
+        "email": account.email,
+        "name": account.name,
+        "role": account.role,
+        "status": account.status,
+        "credits": account.balance,
+        "quota_gpus": account.quota_gpus,
+        "created_at": rfc3339(account.created_at),
+        "approved_at": None if account.approved_at is None else rfc3339(account.approved_at),
+    }
+
+
+def _line(line: LedgerLine) -> dict[str, Any]:
+    return {
+        "id": line.id,
+        "at": rfc3339(line.at),
+        "kind": line.kind,
+        "amount": line.amount,
+        "balance_after": line.balance_after,
+        "pod_id": line.pod_id,
+        "minutes": line.minutes,
+        "who": line.who,
+        "note": line.note,
+    }

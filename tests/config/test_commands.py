@@ -1,0 +1,223 @@
+"""`kgpud user` and `kgpud pod` on a real store."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from kgpud.cli import main
+from kgpud.clock import SystemClock
+from kgpud.errors import UserError
+from kgpud.tokens import Tokens, load_or_create_secret
+from store import keys, rentals
+from store.db import Database
+from store.records import Rental
+
+Kgpud = Callable[..., Result]
+POD = "gpu-rent-1779745883-ab12cd"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    async def make() -> None:
+        async with Database.open(tmp_path / "kgpud.sqlite3"):
+            pass
+
+    asyncio.run(make())
+    return tmp_path
+
+
+@pytest.fixture
+def kgpud(state: Path) -> Kgpud:
+    def call(*words: str, ok: bool = True) -> Result:
+        result = CliRunner().invoke(main, [*words, "--state", str(state)])
+        if ok:
+            assert result.exit_code == 0, result.output
+        else:
+            assert result.exit_code in (1, 2)
+            assert isinstance(result.exception, SystemExit)
+            assert "Traceback" not in result.output
+        return result
+
+    return call
+
+
+async def add_rental(state: Path, email: str) -> None:
+    now = SystemClock().now_ms()
+    async with Database.open(state / "kgpud.sqlite3") as db, db.transaction() as tx:
+        row = await tx.row("SELECT account_id FROM accounts WHERE email = ?", (email,))
+        assert row is not None
+        rental = Rental(
+            pod_id=POD,
+            account_id=row["account_id"],
+            name="rent",
+            image="kgpu-pytorch:latest",
+            gpu_model="rtx4090",
+            gpu_count=1,
+            cpu="2",
+            memory="16Gi",
+            ephemeral_storage_gib=100,
+            price_per_hour=1000,
+            created_at=now - 120_000,
+            last_activity_at=now - 120_000,
+            started_at=now - 90_000,
+        )
+        await rentals.insert(tx, rental)
+        await rentals.save_observed(tx, [rental])
+        await keys.pin(tx, POD, "SHA256:abc", "ssh-ed25519 AAAA", 1, now)
+
+
+def test_from_nobody_to_a_token(kgpud: Kgpud, state: Path) -> None:
+    kgpud("user", "add", "ada@example.org", "--name", "Ada")
+    assert kgpud("user", "show", "ada@example.org", "--json").output.find('"pending"') > 0
+    assert "100000 credits" in kgpud("user", "approve", "ada@example.org").output
+    kgpud("user", "approve", "ada@example.org")
+    token = kgpud("user", "token", "ada@example.org").output.strip()
+    assert re.fullmatch(r"kgpu_[0-9A-Za-z]{48}", token)
+    email = asyncio.run(whose(state, token))
+    assert email == "ada@example.org"
+    second = kgpud("user", "token", "ada@example.org").output.strip()
+    assert asyncio.run(whose(state, second)) == "ada@example.org"
+    with pytest.raises(UserError, match="replaced"):
+        asyncio.run(whose(state, token))
+
+
+async def whose(state: Path, token: str) -> str:
+    secret = load_or_create_secret(state / "secret.key")
+    async with Database.open(state / "kgpud.sqlite3") as db:
+        return (await Tokens(db, SystemClock(), secret=secret).authenticate(token)).account.email
+
+
+def test_list_and_show(kgpud: Kgpud) -> None:
+    kgpud("user", "add", "ada@example.org", "--role", "maintainer")
+    kgpud("user", "add", "bob@example.org", "--name", "Bob\x1b[31m")
+    kgpud("user", "approve", "bob@example.org")
+    listed: list[dict[str, Any]] = json.loads(kgpud("user", "list", "--json").output)
+    assert [(a["email"], a["role"], a["status"], a["credits"]) for a in listed] == [
+        ("ada@example.org", "maintainer", "pending", 0),
+        ("bob@example.org", "user", "approved", 100_000),
+    ]
+    table = kgpud("user", "list").output
+    assert table.splitlines()[0].split() == [
+        *("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CREATED")
+    ]
+    assert "\x1b" not in table
+    shown = json.loads(kgpud("user", "show", "bob@example.org", "--json").output)
+    assert [line["kind"] for line in shown["ledger"]] == ["trial"]
+    assert "trial credits" in kgpud("user", "show", "bob@example.org").output
+
+
+def test_credit_gives_and_takes_back(kgpud: Kgpud) -> None:
+    kgpud("user", "add", "ada@example.org")
+    assert (
+        "has 500 credits" in kgpud("user", "credit", "ada@example.org", "500", "--note", "n").output
+    )
+    assert (
+        "has 200 credits"
+        in kgpud("user", "credit", "ada@example.org", "-300", "--note", "n").output
+    )
+    refused = kgpud("user", "credit", "ada@example.org", "-201", "--note", "n", ok=False)
+    assert "below 0" in refused.stderr
+    kgpud("user", "credit", "ada@example.org", "1", ok=False)
+    huge = kgpud("user", "credit", "ada@example.org", str(10**30), "--note", "n", ok=False)
+    assert len(huge.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("user", "show", "nobody@example.org"),
+        ("user", "approve", "nobody@example.org"),
+        ("user", "token", "nobody@example.org"),
+        ("user", "credit", "nobody@example.org", "5", "--note", "n"),
+        ("pod", "show", "gpu-none-1-abcdef"),
+        ("pod", "release", "gpu-none-1-abcdef"),
+    ],
+)
+def test_what_is_not_there_is_one_line(kgpud: Kgpud, words: tuple[str, ...]) -> None:
+    result = kgpud(*words, ok=False)
+    assert result.exit_code == 1
+    assert re.fullmatch(r"Error: there is no .*\n", result.stderr)
+
+
+def test_stdout_is_the_answer_alone(kgpud: Kgpud) -> None:
+    added = kgpud("user", "add", "ada@example.org")
+    assert len(added.stdout.splitlines()) == 1
+    assert added.stderr == ""
+
+
+def test_an_address_is_one(kgpud: Kgpud) -> None:
+    for nonsense in ("ada", "", "a b@c", "@"):
+        assert "e-mail" in kgpud("user", "add", nonsense, ok=False).stderr
+
+
+def test_an_address_has_one_account(kgpud: Kgpud) -> None:
+    kgpud("user", "add", "ada@example.org")
+    assert "already" in kgpud("user", "add", "ADA@example.org", ok=False).stderr
+
+
+def test_pods_are_listed_shown_and_released(kgpud: Kgpud, state: Path) -> None:
+    kgpud("user", "add", "ada@example.org")
+    kgpud("user", "approve", "ada@example.org")
+    asyncio.run(add_rental(state, "ada@example.org"))
+    listed = json.loads(kgpud("pod", "list", "--json").output)
+    assert [(p["pod_id"], p["account"], p["phase"]) for p in listed] == [
+        (POD, "ada@example.org", "Running")
+    ]
+    assert POD in kgpud("pod", "list").output
+    assert "admin_released" in kgpud("pod", "release", POD).output
+    again = kgpud("pod", "release", POD).output
+    shown = json.loads(kgpud("pod", "show", POD, "--json").output)
+    assert (shown["end_reason"], shown["phase"]) == ("admin_released", "Terminating")
+    assert shown["ended_at"] in again
+    assert (shown["charged_minutes"], shown["cost_credits"]) == (2, 33)
+    assert shown["fingerprint"] is None
+    assert POD not in kgpud("pod", "list").output
+    assert POD in kgpud("pod", "list", "--all").output
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def test_a_state_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    result = invoke("user", "list", "--state", str(tmp_path / "none"))
+    assert result.exit_code == 1
+    assert "does not exist" in result.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "kgpud.sqlite3").write_bytes(b"this is not a database, but long enough" * 40)
+    result = invoke("user", "list", "--state", str(tmp_path))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "not a database" in result.stderr
+
+
+def test_the_configured_state_is_used(state: Path, tmp_path: Path) -> None:
+    path = tmp_path / "kgpud.toml"
+    path.write_text(f'state = "{state}"\ntrial_credits = 7')
+    assert invoke("user", "add", "ada@example.org", "--config", str(path)).exit_code == 0
+    approved = invoke("user", "approve", "ada@example.org", "--config", str(path))
+    assert "7 credits" in approved.output
+
+
+def test_a_bad_configuration_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "kgpud.toml"
+    path.write_text("foo = 1\nbar = 2")
+    result = invoke("user", "list", "--config", str(path))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
