@@ -1,0 +1,41 @@
+# Every target sets up what it needs first; nothing is installed outside .venv but Debian packages.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo dev test check bench soak clean
+
+demo: .venv/.run
+	@$(BIN)/kgpud demo
+
+dev: .venv/.run
+	@$(BIN)/kgpud dev --state .dev
+
+test: .venv/.test
+	@$(BIN)/python -m pytest
+
+check: .venv/.test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: .venv/.test
+	@$(BIN)/python -m tests.bench
+
+soak: .venv/.test
+	@$(BIN)/python -m pytest -m slow --timeout=3600
+
+clean:
+	rm -rf .venv .dev build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# To run: the program, bwrap for its local cluster, the clients that the demo drives.
+.venv/.run: pyproject.toml
+	@.ci/packages openssh-client rsync curl jq
+	@.ci/venv $(PYTHON) '.[local]'
+	@touch $@
+
+# To test: besides, an sshd to compare with, the other clients, and busybox for bare:latest.
+.venv/.test: pyproject.toml
+	@.ci/packages openssh-client openssh-server rsync curl jq sshfs busybox-static procps
+	@.ci/venv $(PYTHON) '.[test]'
+	@touch $@ .venv/.run
