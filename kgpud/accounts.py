@@ -1,0 +1,118 @@
+"""Accounts and their credits: who may rent, and every change of a balance that isn't usage."""
+
+import secrets
+
+import structlog
+
+from kgpud.clock import Clock
+from kgpud.errors import Code, UserError
+from store import accounts, ledger
+from store.db import Connection, Database
+from store.records import Account, AccountStatus, LedgerLine, Role
+
+log = structlog.get_logger()
+
+
+class Accounts:
+    """Everything that is done to accounts. Every method raises UserError where it says no."""
+
+    def __init__(self, db: Database, clock: Clock, *, trial_credits: int, quota_gpus: int) -> None:
+        self._db = db
+        self._clock = clock
+        self._trial_credits = trial_credits
+        self._quota_gpus = quota_gpus
+
+    async def add(self, email: str, name: str, role: Role = "user") -> Account:
+        """Make a pending account without credits. DUPLICATE if the address has one."""
+        account = Account(
+            account_id=f"acct_{secrets.token_hex(8)}",
+            email=email.strip(),
+            name=name.strip(),
+            role=role,
+            status="pending",
+            quota_gpus=self._quota_gpus,
+            balance=0,
+            created_at=self._clock.now_ms(),
+            approved_at=None,
+        )
+        async with self._db.transaction() as tx:
+            if await accounts.find(tx, account.email) is not None:
+                raise UserError(
+                    Code.DUPLICATE, "this e-mail address has an account already", field="email"
+                )
+            await accounts.insert(tx, account)
+        log.info("account.added", account=account.account_id, role=role)
+        return account
+
+    async def approve(self, email_or_id: str, who: str) -> Account:
+        """Let the account rent; its trial credits come with the first approval only."""
+        now = self._clock.now_ms()
+        async with self._db.transaction() as tx:
+            account = await _found(tx, email_or_id)
+            await accounts.set_status(tx, account.account_id, "approved", now)
+            if account.approved_at is None and self._trial_credits > 0:
+                await ledger.add(
+                    tx,
+                    account.account_id,
+                    self._trial_credits,
+                    at=now,
+                    kind="trial",
+                    who=who,
+                    note="trial credits",
+                )
+            account = await _found(tx, account.account_id)
+        log.info("account.approved", account=account.account_id, who=who)
+        return account
+
+    async def suspend(self, email_or_id: str, who: str) -> Account:
+        """Refuse the account's tokens from now on. Its rentals go on until they are released."""
+        async with self._db.transaction() as tx:
+            account = await _found(tx, email_or_id)
+            await accounts.set_status(tx, account.account_id, "suspended", None)
+            account = await _found(tx, account.account_id)
+        log.info("account.suspended", account=account.account_id, who=who)
+        return account
+
+    async def credit(self, email_or_id: str, amount: int, *, who: str, note: str) -> LedgerLine:
+        """Top up, or correct downwards where `amount` is negative, but never below 0."""
+        async with self._db.transaction() as tx:
+            account = await _found(tx, email_or_id)
+            if amount == 0 or account.balance + amount < 0:
+                raise UserError(
+                    Code.VALIDATION_FAILED,
+                    f"the amount must not be 0 nor take the balance of {account.balance} below 0",
+                    field="amount",
+                )
+            line = await ledger.add(
+                tx,
+                account.account_id,
+                amount,
+                at=self._clock.now_ms(),
+                kind="topup" if amount > 0 else "correction",
+                who=who,
+                note=note,
+            )
+        log.info("account.credited", account=account.account_id, amount=amount, who=who)
+        return line
+
+    async def find(self, email_or_id: str) -> Account:
+        """Return an account by e-mail address or id. NOT_FOUND."""
+        async with self._db.reading() as rx:
+            return await _found(rx, email_or_id)
+
+    async def ledger(self, account_id: str, limit: int) -> list[LedgerLine]:
+        """Return an account's ledger, newest line first."""
+        async with self._db.reading() as rx:
+            return await ledger.newest(rx, account_id, limit)
+
+    async def list(self, status: AccountStatus | None = None) -> list[Account]:
+        """Return all accounts, or those of one status, oldest first."""
+        async with self._db.reading() as rx:
+            return await accounts.every(rx, status)
+
+
+async def _found(conn: Connection, email_or_id: str) -> Account:
+    account = await accounts.find(conn, email_or_id.strip())
+    if account is None:
+        raise UserError(Code.NOT_FOUND, "there is no such account")
+    return account

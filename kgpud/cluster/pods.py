@@ -1,0 +1,149 @@
+"""What a pod object says, read once and for all: `derive` is the only reader of pod status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kgpud.clock import parse_rfc3339
+
+GPU = "nvidia.com/gpu"
+INSTALLATION = "kgpu.net/installation"
+GPU_MODEL = "kgpu.net/gpu-model"
+
+# Kubernetes writes the year 1970 for a container that never started.
+_NOT_A_TIME_BEFORE = 10**12
+_TEXT_LIMIT = 300
+_NODE_WENT = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+_STARTING = "starting"
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PodState:
+    """A pod at one moment. Times are the cluster's, in milliseconds since the epoch.
+
+    `failure` is an end reason if the pod ended by itself; a pod that is being deleted ends by
+    that and has none, unless it was evicted before. `deleted` means that the object is gone.
+    """
+
+    name: str
+    uid: str
+    node: str | None
+    phase: str
+    ready: bool
+    started_at: int | None
+    finished_at: int | None
+    pending_reason: str | None
+    failure: str | None
+    deleted: bool
+    deleting: bool
+    gpu_count: int
+    gpu_model: str | None
+    installation: str | None
+
+
+def derive(pod: Json, *, deleted: bool = False) -> PodState:
+    """Read a pod object. `deleted` says that it came with a DELETED event."""
+    metadata, spec, status = pod["metadata"], pod.get("spec", {}), pod.get("status", {})
+    labels = metadata.get("labels") or {}
+    state = _container_state(status)
+    started = _time(_either(state, "running", "terminated"), "startedAt")
+    deleting = metadata.get("deletionTimestamp") is not None
+    failure = _failure(status, state, deleting=deleting)
+    over = deleting or deleted or failure is not None
+    return PodState(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        node=spec.get("nodeName"),
+        phase=status.get("phase", "Pending"),
+        ready=not over and _condition(status, "Ready").get("status") == "True",
+        started_at=started,
+        finished_at=_time(state.get("terminated"), "finishedAt"),
+        pending_reason=None if started or over else _pending_reason(status, state),
+        failure=failure,
+        deleted=deleted,
+        deleting=deleting,
+        gpu_count=_gpus(spec),
+        gpu_model=labels.get(GPU_MODEL),
+        installation=labels.get(INSTALLATION),
+    )
+
+
+def _container_state(status: Json) -> Json:
+    for container in status.get("containerStatuses") or ():
+        if container.get("name", "main") == "main":
+            state: Json = container.get("state") or {}
+            return state
+    return {}
+
+
+def _either(state: Json, *names: str) -> Json | None:
+    return next((state[name] for name in names if state.get(name)), None)
+
+
+def _time(part: Json | None, name: str) -> int | None:
+    text = part.get(name) if part else None
+    moment = parse_rfc3339(text) if text else 0
+    return moment if moment > _NOT_A_TIME_BEFORE else None
+
+
+def _condition(status: Json, kind: str) -> Json:
+    found = (c for c in status.get("conditions") or () if c.get("type") == kind)
+    return next(found, {})
+
+
+def _failure(status: Json, state: Json, *, deleting: bool) -> str | None:
+    """Return the end reason of a pod that ended by itself, once the kubelet has made up its mind.
+
+    A terminated container alone is not enough: why it was terminated comes with the pod's phase,
+    up to two seconds later. The bill does not mind, it ends at `finished_at`.
+    """
+    over = status.get("phase") in {"Failed", "Succeeded"}
+    reason = status.get("reason")
+    disruption = _condition(status, "DisruptionTarget").get("reason")
+    if (over or deleting) and (reason == "NodeLost" or disruption in _NODE_WENT):
+        return "node_lost"
+    if over and reason == "Evicted":
+        return _eviction(status.get("message") or "")
+    if deleting or not over:
+        return None
+    return _own_end(reason, state.get("terminated"))
+
+
+def _eviction(message: str) -> str:
+    if "low on resource" in message:
+        return "evicted_by_kubelet:NodePressure"
+    return "evicted_by_kubelet:OutOfephemeral-storage"
+
+
+def _own_end(reason: str | None, terminated: Json | None) -> str:
+    if terminated is None:
+        # The kubelet refused to take the pod: OutOfephemeral-storage, UnexpectedAdmissionError…
+        return f"start_failed:{reason or 'Failed'}"
+    why = terminated.get("reason")
+    if why == "OOMKilled":
+        return "evicted_by_kubelet:OOMKilled"
+    if _time(terminated, "startedAt") is None:
+        return f"start_failed:{why or 'StartError'}"
+    return f"pod_failed:{terminated.get('exitCode', -1)}"
+
+
+def _pending_reason(status: Json, state: Json) -> str:
+    waiting = state.get("waiting") or {}
+    if waiting.get("reason") not in {None, "ContainerCreating", "PodInitializing"}:
+        return _text(waiting["reason"], waiting.get("message"))
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return _text(scheduled.get("reason") or "Unschedulable", scheduled.get("message"))
+    return _STARTING
+
+
+def _text(reason: str, message: str | None) -> str:
+    text = " ".join(f"{reason}: {message}".split()) if message else reason
+    return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"
+
+
+def _gpus(spec: Json) -> int:
+    limits = ((c.get("resources") or {}).get("limits") or {} for c in spec.get("containers") or ())
+    return sum(int(limit.get(GPU, 0)) for limit in limits)

@@ -1,0 +1,143 @@
+"""Charging: every running rental, minute by minute, and the closing of a rental's bill."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from kgpud import billing
+from kgpud.clock import Clock
+from store import ledger, rentals
+from store.db import Connection, Database, StoreUnavailable
+from store.records import Rental
+
+log = structlog.get_logger()
+
+OUT_OF_CREDITS = "out_of_credits"
+
+_PERIOD_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A rental that has just ended, and why."""
+
+    pod_id: str
+    reason: str
+
+
+class Metering:
+    """Charges all rentals once a second.
+
+    `ended` is told of each rental that could not be paid any further, after that is written.
+    `may_charge` says whether the cluster's word is fresh: while it isn't nothing is charged, and
+    the minutes that really ran are charged when it is again.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        ended: Callable[[str, str], None],
+        *,
+        may_charge: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._ended = ended
+        self._may_charge = may_charge
+
+    async def charge(self) -> list[Ended]:
+        """Charge every minute begun by now; return the rentals that ended for want of credits."""
+        now = self._clock.now_ms()
+        async with self._db.reading() as rx:
+            if not await rentals.due(rx, now):
+                return []
+        async with self._db.transaction() as tx:
+            ended = await _charge_due(tx, await rentals.due(tx, now), now)
+        for one in ended:
+            log.info("rental.out_of_credits", pod_id=one.pod_id)
+            self._ended(one.pod_id, one.reason)
+        return ended
+
+    async def run(self) -> None:
+        """Charge for ever. A database that can't be written just now is tried again."""
+        while True:
+            if self._may_charge():
+                try:
+                    await self.charge()
+                except StoreUnavailable as error:
+                    log.error("metering.store_unavailable", error=str(error))  # noqa: TRY400
+            await self._clock.sleep(_PERIOD_SECONDS)
+
+
+async def close_rental(
+    conn: Connection, rental: Rental, at: int, reason: str, now: int, *, failed: bool = False
+) -> Ended:
+    """Settle the last minutes of a live rental and end it, in the caller's transaction.
+
+    The bill stops at `at` or at the container's end. If a minute before that can't be paid, the
+    rental ended there, `out_of_credits`. Minutes charged beyond the container's end are refunded.
+    """
+    if rental.started_at is not None:
+        limit = _limit(rental, at)
+        if billing.begun(rental.started_at, limit) < rental.charged_minutes:
+            await _refund(conn, rental, limit, now)
+        ended = await _charge_due(conn, await rentals.due(conn, limit, rental.pod_id), now)
+        if ended:
+            return ended[0]
+    await rentals.end(conn, [rentals.End(rental.pod_id, at, reason, failed)], now)
+    return Ended(rental.pod_id, reason)
+
+
+def _limit(rental: Rental, at: int) -> int:
+    """Return up to when a rental that ends at `at` is charged."""
+    assert rental.started_at is not None
+    # Our own clock may have been set back since the last charge: that takes no minute back.
+    limit = max(at, billing.begins(rental.started_at, rental.charged_minutes))
+    return limit if rental.finished_at is None else min(limit, rental.finished_at)
+
+
+async def _refund(conn: Connection, rental: Rental, limit: int, now: int) -> None:
+    assert rental.started_at is not None
+    minutes = billing.begun(rental.started_at, limit)
+    cost = billing.cost(rental.rate_per_hour, minutes)
+    await ledger.add(
+        conn,
+        rental.account_id,
+        rental.cost - cost,
+        at=now,
+        kind="refund",
+        who="metering",
+        note="minutes after the container had ended",
+        pod_id=rental.pod_id,
+        minutes=rental.charged_minutes - minutes,
+    )
+    change = rentals.Charge(rental.pod_id, rental.charged_minutes, minutes, cost)
+    await rentals.charge(conn, [change])
+
+
+async def _charge_due(conn: Connection, due: list[rentals.Due], now: int) -> list[Ended]:
+    """Charge what is due in one go; end what can't be paid at the minute it can't pay."""
+    bills = billing.plan(due)
+    await ledger.add_usage(conn, billing.usage_lines(bills), now)
+    await rentals.charge(
+        conn,
+        [
+            rentals.Charge(
+                bill.due.pod_id,
+                bill.due.charged_minutes,
+                bill.minutes,
+                billing.cost(bill.due.rate_per_hour, bill.minutes),
+            )
+            for bill in bills
+            if bill.minutes > bill.due.charged_minutes
+        ],
+    )
+    out = [
+        rentals.End(bill.due.pod_id, bill.out_at, OUT_OF_CREDITS)
+        for bill in bills
+        if bill.out_at is not None
+    ]
+    await rentals.end(conn, out, now)
+    return [Ended(end.pod_id, end.reason) for end in out]

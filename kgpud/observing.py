@@ -1,0 +1,54 @@
+"""What a pod's state means for its rental. Pure."""
+
+from dataclasses import dataclass, replace
+
+from kgpud.cluster.pods import PodState
+from store.records import Rental
+
+# The pod went, or is made to go, and neither we nor the kubelet did it.
+POD_LOST = "pod_lost"
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A rental as it becomes. `end_reason` is set where the pod's state ends a live rental."""
+
+    rental: Rental
+    end_reason: str | None = None
+    end_at: int = 0
+    failed: bool = False
+    gone: bool = False
+
+
+def observe(rental: Rental, pod: PodState, now: int) -> Observed:
+    """Lay what was seen of a pod over its rental.
+
+    The cluster's times are taken between the rental's creation and now. An ended rental only
+    learns that its pod is gone.
+    """
+    gone = pod.deleted and rental.gone_at is None
+    if rental.ended_at is not None:
+        return Observed(rental, gone=gone)
+    started = rental.started_at
+    if started is None:
+        started = _within(pod.started_at, rental.created_at, now)
+    finished = rental.finished_at
+    if finished is None and started is not None:
+        finished = _within(pod.finished_at, started, now)
+    seen = replace(
+        rental,
+        started_at=started,
+        finished_at=finished,
+        ready=pod.ready,
+        ready_at=now if pod.ready and rental.ready_at is None else rental.ready_at,
+        node=pod.node or rental.node,
+        pending_reason=None if started is not None else pod.pending_reason,
+    )
+    if pod.failure is None and not pod.deleting and not pod.deleted:
+        return Observed(seen)
+    at = finished if finished is not None else now
+    return Observed(seen, pod.failure or POD_LOST, at, failed=pod.failure is not None, gone=gone)
+
+
+def _within(moment: int | None, earliest: int, latest: int) -> int | None:
+    return None if moment is None else max(earliest, min(moment, latest))

@@ -1,0 +1,227 @@
+"""Keeps store and cluster of one mind: follows the cluster, and repairs what a crash left."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from kgpud import billing
+from kgpud.clock import Clock
+from kgpud.cluster.client import Cluster, Event, Listing
+from kgpud.cluster.errors import ClusterError
+from kgpud.cluster.follow import Source, follow
+from kgpud.cluster.nodes import derive_node
+from kgpud.cluster.pods import PodState, derive
+from kgpud.cluster.view import ClusterView
+from kgpud.observing import POD_LOST
+from kgpud.rentals import Rentals
+from store import rentals as rows
+from store.db import Database, StoreUnavailable
+from store.records import Rental
+
+log = structlog.get_logger()
+
+# A creation that was not answered may still land for this long.
+CREATE_DEADLINE_MS = 60_000
+# A pod that does not run after this is given up, uncharged.
+START_DEADLINE_MS = 300_000
+_INTERRUPTED = "start_failed:create_interrupted"
+_SWEEP_SECONDS = 2.0
+_DELETIONS_AT_ONCE = 8
+
+
+class Reconcile:
+    """Runs beside everything else, from start to end.
+
+    `installation` tells our pods from others'. `lost_reason` is what a rental ends with whose
+    pod the cluster does not have any more.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        cluster: Cluster,
+        view: ClusterView,
+        rentals: Rentals,
+        *,
+        installation: str,
+        delete_grace_seconds: int = 5,
+        lost_reason: str = POD_LOST,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._cluster = cluster
+        self._view = view
+        self._rentals = rentals
+        self._installation = installation
+        self._grace = delete_grace_seconds
+        self._lost_reason = lost_reason
+        self._strangers: set[str] = set()
+        self._pods_applied = asyncio.Event()
+        self._nodes_applied = asyncio.Event()
+
+    async def run(self) -> None:
+        """Never returns. What the cluster or a busy disk does is survived; a bug is raised."""
+        cluster, lost = self._cluster, self._view.lost
+        pods = Source(
+            "pods", cluster.list_pods, cluster.watch_pods, self._pods_listed, self._pod_event, lost
+        )
+        nodes = Source(
+            "nodes",
+            cluster.list_nodes,
+            cluster.watch_nodes,
+            self._nodes_listed,
+            self._node_event,
+            lost,
+        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follow(pods, self._clock))
+            group.create_task(follow(nodes, self._clock))
+            group.create_task(self._tick())
+            group.create_task(self._sweep_when_wanted())
+
+    async def wait_ready(self) -> None:
+        """Return once the cluster's pods and nodes were listed and taken in for the first time."""
+        await self._pods_applied.wait()
+        await self._nodes_applied.wait()
+
+    async def sweep(self) -> None:
+        """Give up what does not start, and delete the pods and Secrets of ended rentals."""
+        await self._rentals.flush_activity()
+        if self._view.connected:
+            await self._give_up_starting()
+        async with self._db.reading() as rx:
+            ended = await rows.unswept(rx)
+        for rental in ended:
+            # It may have been ended by another process, e.g. `kgpud pod release`.
+            self._rentals.cut_ended(rental)
+        if not self._view.connected:
+            return
+        limit = asyncio.Semaphore(_DELETIONS_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            for rental in ended:
+                group.create_task(self._delete(rental, limit))
+
+    async def _pods_listed(self, listing: Listing, began: int) -> None:
+        pods = [derive(item) for item in listing.items]
+        # The store first: in between, a pod that went counts twice rather than not at all.
+        await self._take(pods)
+        await self._patiently(lambda: self._settle_podless({pod.name for pod in pods}, began))
+        self._view.list_pods(pods)
+        if not self._pods_applied.is_set():
+            log.info("cluster.listed", pods=len(pods))
+        self._pods_applied.set()
+
+    async def _pod_event(self, event: Event) -> None:
+        pod = derive(event.object, deleted=event.kind == "DELETED")
+        await self._take([pod])
+        self._view.see_pod(pod)
+
+    async def _nodes_listed(self, listing: Listing, _began: int) -> None:
+        self._view.list_nodes(derive_node(item) for item in listing.items)
+        self._nodes_applied.set()
+
+    async def _node_event(self, event: Event) -> None:
+        self._view.see_node(derive_node(event.object), deleted=event.kind == "DELETED")
+
+    async def _take(self, pods: Iterable[PodState]) -> None:
+        ours = [pod for pod in pods if pod.installation == self._installation]
+        await self._patiently(lambda: self._rentals.observe(ours))
+        await self._warn_of_strangers(ours)
+
+    async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do a step that writes to the store, as often as it takes for the disk to allow it."""
+        while True:
+            try:
+                await step()
+            except StoreUnavailable as error:
+                log.error("reconcile.store_unavailable", error=str(error))  # noqa: TRY400
+                await self._clock.sleep(_SWEEP_SECONDS)
+            else:
+                return
+
+    async def _warn_of_strangers(self, ours: list[PodState]) -> None:
+        new = [pod.name for pod in ours if not pod.deleted and pod.name not in self._strangers]
+        async with self._db.reading() as rx:
+            known = {rental.pod_id for rental in await rows.some(rx, new)}
+        for name in new:
+            if name not in known:
+                self._strangers.add(name)
+                log.warning("reconcile.pod_without_rental", pod=name)
+
+    async def _settle_podless(self, names: set[str], began: int) -> None:
+        """End the rentals whose pods a list does not have and should."""
+        async with self._db.reading() as rx:
+            missing = [r for r in await rows.not_gone(rx) if r.pod_id not in names]
+        podless = [r for r in missing if self._should_be_there(r, began)]
+        for rental in podless:
+            if rental.ended_at is None:
+                never = rental.create_acked_at is None and rental.started_at is None
+                reason = _INTERRUPTED if never else self._lost_reason
+                await self._rentals.end(rental.pod_id, reason, at=_last_known(rental, began))
+        if podless:
+            async with self._db.transaction() as tx:
+                now = self._clock.now_ms()
+                await rows.save_gone(tx, [rental.pod_id for rental in podless], now)
+
+    @staticmethod
+    def _should_be_there(rental: Rental, began: int) -> bool:
+        if rental.started_at is not None:
+            return True
+        if rental.create_acked_at is not None:
+            return rental.create_acked_at < began
+        return rental.created_at < began - CREATE_DEADLINE_MS
+
+    async def _give_up_starting(self) -> None:
+        now = self._clock.now_ms()
+        async with self._db.reading() as rx:
+            waiting = await rows.not_started(rx, now - CREATE_DEADLINE_MS)
+        for rental in waiting:
+            if rental.create_acked_at is None and rental.pod_id not in self._view.pods:
+                await self._rentals.end(rental.pod_id, _INTERRUPTED)
+            elif rental.created_at < now - START_DEADLINE_MS:
+                why = (rental.pending_reason or "starting").partition(":")[0]
+                reason = "timeout" if why == "starting" else why
+                await self._rentals.end(rental.pod_id, f"start_failed:{reason}")
+
+    async def _delete(self, rental: Rental, limit: asyncio.Semaphore) -> None:
+        try:
+            async with limit:
+                there = await self._cluster.delete_pod(rental.pod_id, self._grace)
+                await self._cluster.delete_secret(rental.pod_id)
+        except ClusterError as error:
+            log.warning("reconcile.delete_failed", pod_id=rental.pod_id, error=str(error))
+            return
+        now = self._clock.now_ms()
+        unanswered = rental.create_acked_at is None and rental.started_at is None
+        if not there and unanswered and now - rental.created_at < CREATE_DEADLINE_MS:
+            # The creation may still land: ask again.
+            return
+        async with self._db.transaction() as tx:
+            await rows.save_swept(tx, rental.pod_id, now)
+            if not there:
+                await rows.save_gone(tx, [rental.pod_id], now)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(_SWEEP_SECONDS)
+            self._rentals.sweep_wanted.set()
+
+    async def _sweep_when_wanted(self) -> None:
+        await self.wait_ready()
+        while True:
+            await self._rentals.sweep_wanted.wait()
+            self._rentals.sweep_wanted.clear()
+            try:
+                await self.sweep()
+            except StoreUnavailable as error:
+                log.error("reconcile.store_unavailable", error=str(error))  # noqa: TRY400
+
+
+def _last_known(rental: Rental, now: int) -> int:
+    """Return the end of the last paid minute: what came after it is not known to have run."""
+    if rental.started_at is None:
+        return now
+    end = billing.begins(rental.started_at, rental.charged_minutes + 1) - 1
+    return max(rental.created_at, min(now, end))

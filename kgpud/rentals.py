@@ -1,0 +1,281 @@
+"""All policy of a rental's life: rent, rotate, observe, release."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from kgpud import observing, renting
+from kgpud.catalog import Catalog
+from kgpud.clock import Clock
+from kgpud.cluster import manifests
+from kgpud.cluster.client import Cluster
+from kgpud.cluster.errors import ClusterError
+from kgpud.cluster.pods import PodState
+from kgpud.errors import Code, UserError
+from kgpud.metering import Ended, close_rental
+from kgpud.renting import RentRequest, RentSettings
+from kgpud.tokens import Tokens
+from store import keys, rentals
+from store.db import Connection, Database
+from store.records import Rental
+
+__all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "every", "release"]
+
+log = structlog.get_logger()
+
+RETURNED = "returned"
+_FLUSH_MS = 1_000
+
+
+@dataclass(frozen=True)
+class Rented:
+    """A new rental. `private_key` is there only if we minted it, and is kept nowhere."""
+
+    rental: Rental
+    balance_after_precheck: int
+    private_key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """A rental with its new key; `private_key` as in Rented."""
+
+    rental: Rental
+    private_key: str | None = field(repr=False)
+
+
+class Rentals:
+    """The rentals of this installation. Methods raise UserError where they say no.
+
+    `cut(pod_id, reason)` closes a rental's open sessions at once. `sweep_wanted` is set whenever
+    a rental has ended: reconcile then deletes its pod and Secret.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        cluster: Cluster,
+        catalog: Catalog,
+        tokens: Tokens,
+        settings: RentSettings,
+        cut: Callable[[str, str], None],
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._cluster = cluster
+        self._catalog = catalog
+        self._tokens = tokens
+        self._settings = settings
+        self._cut = cut
+        self._active: dict[str, int] = {}
+        self._flushed_at = 0
+        self.sweep_wanted = asyncio.Event()
+
+    async def rent(self, account_id: str, request: RentRequest) -> Rented:
+        """Rent a pod for an approved account.
+
+        Raises UserError: VALIDATION_FAILED, DUPLICATE, QUOTA_EXCEEDED, NO_CAPACITY,
+        INSUFFICIENT_CREDITS; CLUSTER_UNREACHABLE or INTERNAL if there is no pod because of us.
+        """
+        draft = renting.draft(
+            account_id, request, self._settings, self._catalog, self._clock.now_ms()
+        )
+        key = renting.choose_key(request.ssh_pubkey, draft.pod_id)
+        if not self._catalog.fresh:
+            raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer; try again soon")
+        async with self._db.transaction() as tx:
+            rental, left = await renting.admit(tx, draft, key, self._settings, self._catalog)
+        log.info("rental.created", pod_id=rental.pod_id, account=account_id)
+        rental = await self._create(rental, request)
+        return Rented(rental, left, key.private_key)
+
+    async def get(self, account_id: str, pod_id: str) -> Rental:
+        """Return one of the account's rentals, ended ones too. NOT_FOUND."""
+        async with self._db.reading() as rx:
+            return self._with_activity(await _owned(rx, account_id, pod_id))
+
+    async def list(self, account_id: str) -> list[Rental]:
+        """Return the account's rentals, newest first."""
+        async with self._db.reading() as rx:
+            found = await rentals.of_account(rx, account_id)
+        return [self._with_activity(rental) for rental in found]
+
+    async def by_fingerprint(self, fingerprint: str) -> Rental | None:
+        """Return the live rental that a key is pinned to."""
+        async with self._db.reading() as rx:
+            return await rentals.by_fingerprint(rx, fingerprint)
+
+    async def gpus_used(self, account_id: str) -> int:
+        """Return how many GPUs the account's live rentals have."""
+        async with self._db.reading() as rx:
+            return (await rentals.in_use(rx, account_id))[0]
+
+    async def burn_per_hour(self, account_id: str) -> int:
+        """Return what the account's running rentals cost per hour together."""
+        async with self._db.reading() as rx:
+            return await rentals.burn_per_hour(rx, account_id)
+
+    async def rotate(self, account_id: str, pod_id: str, ssh_pubkey: str | None) -> Rotated:
+        """Pin another key to a live rental: the old one is refused and its sessions end.
+
+        Rotating to the key that is pinned already changes nothing. Raises NOT_FOUND, POD_ENDED,
+        VALIDATION_FAILED or DUPLICATE.
+        """
+        key = renting.choose_key(ssh_pubkey, pod_id)
+        async with self._db.transaction() as tx:
+            rental = await _owned(tx, account_id, pod_id)
+            if rental.ended_at is not None:
+                raise UserError(Code.POD_ENDED, "this rental has ended")
+            public = key.public
+            if public.fingerprint == rental.fingerprint:
+                return Rotated(rental, None)
+            await renting.check_unused(tx, public.fingerprint)
+            generation = rental.key_generation + 1
+            now = self._clock.now_ms()
+            await keys.pin(tx, pod_id, public.fingerprint, public.line, generation, now)
+            await rentals.set_generation(tx, pod_id, generation)
+        self._cut(pod_id, "key_rotated")
+        log.info("rental.key_rotated", pod_id=pod_id)
+        rental = replace(rental, fingerprint=public.fingerprint, key_generation=generation)
+        await self._annotate(rental)
+        return Rotated(rental, key.private_key)
+
+    async def release(self, account_id: str | None, pod_id: str, reason: str = RETURNED) -> Rental:
+        """End a rental, anybody's if `account_id` is None; one that has ended stays as it is.
+
+        The bill is final when this returns; the pod's deletion follows.
+        """
+        rental, ended = await _release(self._db, self._clock, account_id, pod_id, reason)
+        if ended is not None:
+            self.on_ended(ended.pod_id, ended.reason)
+        return self._with_activity(rental)
+
+    async def end(self, pod_id: str, reason: str, *, at: int | None = None) -> None:
+        """End a live rental as of `at` (now if None); one that has ended stays as it is."""
+        now = self._clock.now_ms()
+        async with self._db.transaction() as tx:
+            rental = await rentals.get(tx, pod_id)
+            if rental is None or rental.ended_at is not None:
+                return
+            ended = await close_rental(tx, rental, now if at is None else at, reason, now)
+        self.on_ended(ended.pod_id, ended.reason)
+
+    def on_ended(self, pod_id: str, reason: str) -> None:
+        """Do what follows a rental's end, once that is written."""
+        self._cut(pod_id, reason)
+        self.sweep_wanted.set()
+        log.info("rental.ended", pod_id=pod_id, reason=reason)
+
+    def cut_ended(self, rental: Rental) -> None:
+        """Close what is still open of an ended rental that another process may have ended."""
+        self._cut(rental.pod_id, rental.end_reason or RETURNED)
+
+    async def observe(self, pods: Iterable[PodState]) -> None:
+        """Take what was seen of pods of this installation; pods without a rental are ignored."""
+        seen = {pod.name: pod for pod in pods}
+        now = self._clock.now_ms()
+        async with self._db.reading() as rx:
+            if not _changes(await rentals.some(rx, seen), seen, now):
+                return
+        async with self._db.transaction() as tx:
+            changes = _changes(await rentals.some(tx, seen), seen, now)
+            await rentals.save_observed(tx, [change.rental for change in changes])
+            ended = [await _close(tx, c, now) for c in changes if c.end_reason is not None]
+            await rentals.save_gone(tx, [c.rental.pod_id for c in changes if c.gone], now)
+        for one in ended:
+            self.on_ended(one.pod_id, one.reason)
+
+    async def touch(self, pod_id: str, at: int) -> None:
+        """Note that a rental was used. Written to the store at most once a second."""
+        self._active[pod_id] = max(at, self._active.get(pod_id, 0))
+        if abs(self._clock.now_ms() - self._flushed_at) >= _FLUSH_MS:
+            await self.flush_activity()
+
+    async def flush_activity(self) -> None:
+        """Write what `touch` was told since the last time."""
+        self._flushed_at = self._clock.now_ms()
+        active, self._active = self._active, {}
+        if active:
+            async with self._db.transaction() as tx:
+                await rentals.save_activity(tx, active.items())
+
+    async def _create(self, rental: Rental, request: RentRequest) -> Rental:
+        token = self._tokens.pod_token(rental.pod_id)
+        try:
+            acknowledged = await renting.create(
+                self._cluster,
+                self._catalog,
+                rental,
+                request.env or {},
+                token,
+                self._settings.installation,
+            )
+        except ClusterError as error:
+            log.warning("rental.create_failed", pod_id=rental.pod_id, error=str(error))
+            await self._acknowledge(rental.pod_id)
+            await self.end(rental.pod_id, f"start_failed:{error.reason or error.status}")
+            raise renting.as_user_error(error) from error
+        if acknowledged:
+            await self._acknowledge(rental.pod_id)
+        return rental
+
+    async def _acknowledge(self, pod_id: str) -> None:
+        async with self._db.transaction() as tx:
+            await rentals.acknowledge(tx, pod_id, self._clock.now_ms())
+
+    async def _annotate(self, rental: Rental) -> None:
+        try:
+            patch = {"metadata": {"annotations": manifests.annotations(rental)}}
+            await self._cluster.patch_pod(rental.pod_id, patch)
+        except ClusterError as error:
+            # Only a lost database would miss it.
+            log.warning("rental.annotation_failed", pod_id=rental.pod_id, error=str(error))
+
+    def _with_activity(self, rental: Rental) -> Rental:
+        at = self._active.get(rental.pod_id, 0)
+        return rental if at <= rental.last_activity_at else replace(rental, last_activity_at=at)
+
+
+async def release(db: Database, clock: Clock, pod_id: str, reason: str) -> Rental:
+    """End a rental from a process that has no cluster: the daemon does what follows."""
+    return (await _release(db, clock, None, pod_id, reason))[0]
+
+
+async def every(db: Database, *, live: bool = False) -> list[Rental]:
+    """Return everybody's rentals, newest first; only those not ended if `live`."""
+    async with db.reading() as rx:
+        return await rentals.every(rx, live=live)
+
+
+async def _release(
+    db: Database, clock: Clock, account_id: str | None, pod_id: str, reason: str
+) -> tuple[Rental, Ended | None]:
+    now = clock.now_ms()
+    async with db.transaction() as tx:
+        rental = await _owned(tx, account_id, pod_id)
+        if rental.ended_at is not None:
+            return rental, None
+        ended = await close_rental(tx, rental, now, reason, now)
+        return await _owned(tx, account_id, pod_id), ended
+
+
+async def _owned(conn: Connection, account_id: str | None, pod_id: str) -> Rental:
+    rental = await rentals.get(conn, pod_id)
+    if rental is None or (account_id is not None and rental.account_id != account_id):
+        raise UserError(Code.NOT_FOUND, "there is no such pod")
+    return rental
+
+
+def _changes(found: list[Rental], seen: dict[str, PodState], now: int) -> list[observing.Observed]:
+    observed = [(rental, observing.observe(rental, seen[rental.pod_id], now)) for rental in found]
+    return [o for r, o in observed if o.rental != r or o.end_reason is not None or o.gone]
+
+
+async def _close(tx: Connection, change: observing.Observed, now: int) -> Ended:
+    assert change.end_reason is not None
+    return await close_rental(
+        tx, change.rental, change.end_at, change.end_reason, now, failed=change.failed
+    )

@@ -1,0 +1,64 @@
+"""Rows of accounts."""
+
+from store.db import Connection, Row
+from store.records import Account, AccountStatus
+
+
+async def insert(conn: Connection, account: Account) -> None:
+    """Add an account. Its balance starts at 0 whatever the record says: money needs a line."""
+    await conn.run(
+        "INSERT INTO accounts (account_id, email, name, role, status, quota_gpus, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            account.account_id,
+            account.email,
+            account.name,
+            account.role,
+            account.status,
+            account.quota_gpus,
+            account.created_at,
+        ),
+    )
+
+
+async def find(conn: Connection, email_or_id: str) -> Account | None:
+    """Return the account with that e-mail address (case ignored) or id."""
+    row = await conn.row(
+        "SELECT * FROM accounts WHERE email = ?1 OR account_id = ?1", (email_or_id,)
+    )
+    return None if row is None else from_row(row)
+
+
+async def every(conn: Connection, status: AccountStatus | None) -> list[Account]:
+    """Return all accounts, or those of one status, oldest first."""
+    rows = await conn.rows(
+        "SELECT * FROM accounts WHERE ?1 IS NULL OR status = ?1 ORDER BY created_at, account_id",
+        (status,),
+    )
+    return [from_row(row) for row in rows]
+
+
+async def set_status(
+    conn: Connection, account_id: str, status: AccountStatus, approved_at: int | None
+) -> None:
+    """Set the status; `approved_at` is kept once set."""
+    await conn.run(
+        "UPDATE accounts SET status = ?, approved_at = coalesce(approved_at, ?)"
+        " WHERE account_id = ?",
+        (status, approved_at, account_id),
+    )
+
+
+def from_row(row: Row) -> Account:
+    """Read an account from a row that has all its columns."""
+    return Account(
+        account_id=row["account_id"],
+        email=row["email"],
+        name=row["name"],
+        role=row["role"],
+        status=row["status"],
+        quota_gpus=row["quota_gpus"],
+        balance=row["balance"],
+        created_at=row["created_at"],
+        approved_at=row["approved_at"],
+    )

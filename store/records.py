@@ -1,0 +1,117 @@
+"""What rows become. Times are milliseconds since the epoch, money is whole credits."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["user", "maintainer"]
+AccountStatus = Literal["pending", "approved", "suspended"]
+LedgerKind = Literal["trial", "topup", "correction", "refund", "usage"]
+Phase = Literal["Pending", "Running", "Terminating", "Ended", "Failed"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody who may rent. `balance` is the sum of the account's ledger lines."""
+
+    account_id: str
+    email: str
+    name: str
+    role: Role
+    status: AccountStatus
+    quota_gpus: int
+    balance: int
+    created_at: int
+    approved_at: int | None
+
+
+@dataclass(frozen=True)
+class Token:
+    """An account token as it is kept: `hash` is SHA-256 of salt and token, never the token."""
+
+    token_id: str
+    account_id: str
+    salt: bytes = field(repr=False)
+    hash: bytes = field(repr=False)
+    created_at: int
+    revoked_at: int | None
+
+
+@dataclass(frozen=True)
+class Rental:
+    """One rental: what was asked for, what the cluster said, what it cost so far.
+
+    `price_per_hour` is per GPU and fixed at rent. `fingerprint` is the live key's, None once the
+    rental ended. `finished_at` is when the container ended, `ended_at` when the rental's end was
+    accepted (the bill stops at the earlier one), `gone_at` when the pod object was gone.
+    """
+
+    pod_id: str
+    account_id: str
+    name: str
+    image: str
+    gpu_model: str
+    gpu_count: int
+    cpu: str
+    memory: str
+    ephemeral_storage_gib: int
+    price_per_hour: int
+    created_at: int
+    last_activity_at: int
+    create_acked_at: int | None = None
+    started_at: int | None = None
+    ready_at: int | None = None
+    finished_at: int | None = None
+    ended_at: int | None = None
+    end_reason: str | None = None
+    gone_at: int | None = None
+    swept_at: int | None = None
+    failed: bool = False
+    ready: bool = False
+    node: str | None = None
+    pending_reason: str | None = None
+    charged_minutes: int = 0
+    cost: int = 0
+    key_generation: int = 1
+    fingerprint: str | None = None
+
+    @property
+    def billed_gpus(self) -> int:
+        """How many GPUs the rental pays for: a rental without GPUs pays for one."""
+        return max(1, self.gpu_count)
+
+    @property
+    def rate_per_hour(self) -> int:
+        """Credits per hour for the whole rental."""
+        return self.price_per_hour * self.billed_gpus
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that users see, from what was recorded alone."""
+        if self.gone_at is not None:
+            return "Ended"
+        if self.failed:
+            return "Failed"
+        if self.ended_at is not None:
+            return "Terminating"
+        return "Running" if self.started_at is not None else "Pending"
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """One change of a balance; `balance_after` is the balance when the line last changed.
+
+    A usage line covers the minutes of one rental that began in one UTC hour (`hour`, counted
+    since the epoch). A refund's `minutes` are minutes taken back. `who` caused it.
+    """
+
+    id: int
+    account_id: str
+    at: int
+    kind: LedgerKind
+    amount: int
+    balance_after: int
+    pod_id: str | None
+    hour: int | None
+    minutes: int | None
+    who: str
+    note: str

@@ -1,0 +1,254 @@
+"""Rows of rentals. Functions that change a rental's end or bill expect to run in a transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from store.db import Connection, Row
+from store.records import Rental
+
+_SELECT = (
+    "SELECT r.*, k.fingerprint FROM rentals r"
+    " LEFT JOIN keys k ON k.pod_id = r.pod_id AND k.retired_at IS NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A running rental some of whose minutes began, by `limit`, without being charged yet."""
+
+    pod_id: str
+    account_id: str
+    rate_per_hour: int
+    started_at: int
+    charged_minutes: int
+    limit: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A rental's charged minutes and cost as they become; `minutes_before` is compared first."""
+
+    pod_id: str
+    minutes_before: int
+    minutes: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """That a rental ended, when and why."""
+
+    pod_id: str
+    at: int
+    reason: str
+    failed: bool = False
+
+
+async def insert(conn: Connection, r: Rental) -> None:
+    """Add a rental that was just asked for; its key is pinned apart."""
+    await conn.run(
+        "INSERT INTO rentals (pod_id, account_id, name, image, gpu_model, gpu_count, cpu, memory,"
+        " ephemeral_storage_gib, price_per_hour, created_at, last_activity_at, pending_reason,"
+        " key_generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            r.pod_id,
+            r.account_id,
+            r.name,
+            r.image,
+            r.gpu_model,
+            r.gpu_count,
+            r.cpu,
+            r.memory,
+            r.ephemeral_storage_gib,
+            r.price_per_hour,
+            r.created_at,
+            r.last_activity_at,
+            r.pending_reason,
+            r.key_generation,
+        ),
+    )
+
+
+async def get(conn: Connection, pod_id: str) -> Rental | None:
+    """Return one rental, whoever's and however old."""
+    row = await conn.row(f"{_SELECT} WHERE r.pod_id = ?", (pod_id,))
+    return None if row is None else _rental(row)
+
+
+async def of_account(conn: Connection, account_id: str) -> list[Rental]:
+    """Return all rentals of an account, newest first."""
+    rows = await conn.rows(
+        f"{_SELECT} WHERE r.account_id = ? ORDER BY r.created_at DESC, r.pod_id", (account_id,)
+    )
+    return [_rental(row) for row in rows]
+
+
+async def every(conn: Connection, *, live: bool) -> list[Rental]:
+    """Return everybody's rentals, newest first; only those not ended if `live`."""
+    where = " WHERE r.ended_at IS NULL" if live else ""
+    rows = await conn.rows(f"{_SELECT}{where} ORDER BY r.created_at DESC, r.pod_id")
+    return [_rental(row) for row in rows]
+
+
+async def by_fingerprint(conn: Connection, fingerprint: str) -> Rental | None:
+    """Return the live rental that this key is pinned to."""
+    row = await conn.row(
+        "SELECT r.*, k.fingerprint FROM keys k JOIN rentals r USING (pod_id)"
+        " WHERE k.fingerprint = ? AND k.retired_at IS NULL AND r.ended_at IS NULL",
+        (fingerprint,),
+    )
+    return None if row is None else _rental(row)
+
+
+async def not_gone(conn: Connection) -> list[Rental]:
+    """Return every rental whose pod may still be there."""
+    return [_rental(row) for row in await conn.rows(f"{_SELECT} WHERE r.gone_at IS NULL")]
+
+
+async def not_started(conn: Connection, before: int) -> list[Rental]:
+    """Return the live rentals asked for before a time whose container never ran."""
+    rows = await conn.rows(
+        f"{_SELECT} WHERE r.ended_at IS NULL AND r.started_at IS NULL AND r.created_at < ?",
+        (before,),
+    )
+    return [_rental(row) for row in rows]
+
+
+async def some(conn: Connection, pod_ids: Iterable[str]) -> list[Rental]:
+    """Return the rentals with these ids; unknown ids are passed over."""
+    ids = list(pod_ids)
+    found: list[Rental] = []
+    for start in range(0, len(ids), 500):
+        part = ids[start : start + 500]
+        marks = ",".join("?" * len(part))
+        rows = await conn.rows(f"{_SELECT} WHERE r.pod_id IN ({marks})", part)
+        found += [_rental(row) for row in rows]
+    return found
+
+
+async def unswept(conn: Connection) -> list[Rental]:
+    """Return the ended rentals whose pod and Secret the cluster was not yet told to delete."""
+    rows = await conn.rows(f"{_SELECT} WHERE r.ended_at IS NOT NULL AND r.swept_at IS NULL")
+    return [_rental(row) for row in rows]
+
+
+async def in_use(conn: Connection, account_id: str) -> tuple[int, int]:
+    """Return the account's GPUs in live rentals, and its live rentals without a GPU."""
+    row = await conn.row(
+        "SELECT coalesce(sum(gpu_count), 0) AS gpus, coalesce(sum(gpu_count = 0), 0) AS bare"
+        " FROM rentals WHERE account_id = ? AND ended_at IS NULL",
+        (account_id,),
+    )
+    assert row is not None
+    return int(row["gpus"]), int(row["bare"])
+
+
+async def burn_per_hour(conn: Connection, account_id: str) -> int:
+    """Return what the account's running rentals cost per hour together."""
+    row = await conn.row(
+        "SELECT coalesce(sum(price_per_hour * max(1, gpu_count)), 0) AS burn FROM rentals"
+        " WHERE account_id = ? AND ended_at IS NULL AND started_at IS NOT NULL",
+        (account_id,),
+    )
+    assert row is not None
+    return int(row["burn"])
+
+
+async def holding(conn: Connection, gpu_model: str) -> list[tuple[str, int]]:
+    """Return id and GPU count of each rental of a class whose pod is, or may yet come, there."""
+    rows = await conn.rows(
+        "SELECT pod_id, gpu_count FROM rentals"
+        " WHERE gone_at IS NULL AND gpu_model = ? AND gpu_count > 0",
+        (gpu_model,),
+    )
+    return [(row["pod_id"], row["gpu_count"]) for row in rows]
+
+
+async def acknowledge(conn: Connection, pod_id: str, now: int) -> None:
+    """Note that it is certain since `now` whether the cluster took the pod."""
+    await conn.run("UPDATE rentals SET create_acked_at = ? WHERE pod_id = ?", (now, pod_id))
+
+
+async def set_generation(conn: Connection, pod_id: str, generation: int) -> None:
+    """Note how often the rental's key was rotated, plus one."""
+    await conn.run("UPDATE rentals SET key_generation = ? WHERE pod_id = ?", (generation, pod_id))
+
+
+async def save_observed(conn: Connection, rentals: Sequence[Rental]) -> None:
+    """Write what was seen of the pods; ends and bills are left alone."""
+    await conn.run_many(
+        "UPDATE rentals SET started_at = ?, ready_at = ?, finished_at = ?, ready = ?, node = ?,"
+        " pending_reason = ? WHERE pod_id = ?",
+        [
+            (r.started_at, r.ready_at, r.finished_at, r.ready, r.node, r.pending_reason, r.pod_id)
+            for r in rentals
+        ],
+    )
+
+
+async def save_gone(conn: Connection, pod_ids: Iterable[str], now: int) -> None:
+    """Note that the pods of these ended rentals are gone."""
+    await conn.run_many(
+        "UPDATE rentals SET gone_at = ?, ready = 0 WHERE pod_id = ? AND gone_at IS NULL",
+        [(now, pod_id) for pod_id in pod_ids],
+    )
+
+
+async def save_swept(conn: Connection, pod_id: str, now: int) -> None:
+    """Note that the cluster was told to delete the rental's pod and Secret, and answered."""
+    await conn.run("UPDATE rentals SET swept_at = ? WHERE pod_id = ?", (now, pod_id))
+
+
+async def save_activity(conn: Connection, seen: Iterable[tuple[str, int]]) -> None:
+    """Move rentals' last activity forward: pairs of id and time."""
+    await conn.run_many(
+        "UPDATE rentals SET last_activity_at = max(last_activity_at, ?2) WHERE pod_id = ?1",
+        seen,
+    )
+
+
+async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due]:
+    """Return every live rental, or the one named, with minutes begun by `now` and not charged."""
+    rows = await conn.rows(
+        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count) AS rate,"
+        " r.started_at, r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)) AS until,"
+        " a.balance FROM rentals r JOIN accounts a USING (account_id)"
+        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND (?2 IS NULL OR r.pod_id = ?2)"
+        " AND r.started_at + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))",
+        (now, pod_id),
+    )
+    return [Due(*row) for row in rows]
+
+
+async def charge(conn: Connection, charges: Sequence[Charge]) -> None:
+    """Write bills by compare-and-set. Raises RuntimeError where a bill was not as expected."""
+    changed = await conn.run_many(
+        "UPDATE rentals SET charged_minutes = ?, cost = ?"
+        " WHERE pod_id = ? AND charged_minutes = ? AND ended_at IS NULL",
+        [(c.minutes, c.cost, c.pod_id, c.minutes_before) for c in charges],
+    )
+    if charges and changed != len(charges):
+        raise RuntimeError(f"{len(charges) - changed} bills changed under a transaction")
+
+
+async def end(conn: Connection, ends: Sequence[End], now: int) -> None:
+    """End live rentals and retire their keys. Raises RuntimeError if one had ended already."""
+    changed = await conn.run_many(
+        "UPDATE rentals SET ended_at = ?, end_reason = ?, failed = ?, ready = 0"
+        " WHERE pod_id = ? AND ended_at IS NULL",
+        [(e.at, e.reason, e.failed, e.pod_id) for e in ends],
+    )
+    if ends and changed != len(ends):
+        raise RuntimeError("a rental was ended twice")
+    await conn.run_many(
+        "UPDATE keys SET retired_at = ? WHERE pod_id = ? AND retired_at IS NULL",
+        [(now, e.pod_id) for e in ends],
+    )
+
+
+def _rental(row: Row) -> Rental:
+    values = dict(zip(row.keys(), row, strict=True))
+    values["failed"] = bool(values["failed"])
+    values["ready"] = bool(values["ready"])
+    return Rental(**values)
