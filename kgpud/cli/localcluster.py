@@ -1,0 +1,44 @@
+"""`kgpud local-cluster`: the embedded cluster on its own, in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("local-cluster")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the kubeconfig and the pods.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 is any free one.",
+)
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="YAML file of simulated nodes; without it, the default menu.",
+)
+@click.option(
+    "--reach",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="An address outside that pods may reach; may be repeated.",
+)
+@click.option("--die-with-stdin", is_flag=True, help="End when standard input ends.")
+def local_cluster(
+    state: Path, port: int, fleet: Path | None, reach: tuple[str, ...], *, die_with_stdin: bool
+) -> None:
+    """Serve a small Kubernetes API whose pods are sandboxes on this machine."""
+    # Imported here, so that every other command starts without it.
+    from kgpud.localcluster.command import Options, start  # noqa: PLC0415
+
+    options = Options(state, port, fleet, reach, die_with_stdin)
+    raise SystemExit(start(options))

@@ -1,0 +1,192 @@
+"""Starting and ending the local cluster: arguments, lock, readiness line, signals."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from kgpud.localcluster import bwrap, fleet, folders, reach
+from kgpud.localcluster.cluster import Cluster, pod_uid
+from kgpud.localcluster.errors import StartError
+from kgpud.localcluster.pod_life import Host
+from kgpud.localcluster.registry import Registry
+from kgpud.localcluster.server import application
+
+# A 128 KiB argument may be escaped three bytes for one, and there may be several.
+_MAX_LINE = 8 << 20
+_DRAIN_SECONDS = 0.5
+_KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters:
+- name: kgpud-local
+  cluster: {{server: "{url}"}}
+users:
+- name: kgpud-local
+  user: {user}
+contexts:
+- name: kgpud-local
+  context: {{cluster: kgpud-local, user: kgpud-local, namespace: kgpu}}
+current-context: kgpud-local
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to start: port 0 is any free one; no fleet file is the default menu."""
+
+    state: Path
+    port: int = 0
+    fleet: Path | None = None
+    reach: Sequence[str] = ()
+    die_with_stdin: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the local cluster in the foreground; return the exit code."""
+    parser = argparse.ArgumentParser(prog="kgpud local-cluster", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="folder for kubeconfig and pods")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (0: any free one)")
+    parser.add_argument("--fleet", type=Path, help="YAML file of simulated nodes")
+    parser.add_argument("--reach", action="append", default=[], metavar="HOST:PORT")
+    parser.add_argument("--die-with-stdin", action="store_true", help="end when stdin ends")
+    given = parser.parse_args(argv)
+    return start(Options(**vars(given)))
+
+
+def start(options: Options) -> int:
+    """Run the local cluster until a signal; return the exit code. Says on stderr why not."""
+    try:
+        asyncio.run(serve(options))
+    except StartError as error:
+        sys.stderr.write(f"kgpud local-cluster: {error}\n")
+        return 1
+    return 0
+
+
+async def serve(options: Options) -> None:
+    """Serve until SIGTERM, SIGINT or the end of stdin. Raises StartError, one line of remedy."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    state = options.state.absolute()
+    with _locked(state):
+        nodes = fleet.read_fleet(options.fleet) if options.fleet else fleet.default_fleet()
+        reached = [reach.parse(text) for text in options.reach]
+        pods = folders.pods_folder(state)
+        leftovers = list(pods.iterdir())
+        for leftover in leftovers:
+            await asyncio.to_thread(folders.remove_tree, leftover)
+        host = Host(Registry(), pods, bwrap.find(pods), reached, pod_uid)
+        host.images.mkdir(mode=0o755)
+        try:
+            await bwrap.require_sandboxes(host.bwrap, pod_uid())
+            async with asyncio.TaskGroup() as group:
+                cluster = Cluster(host, nodes, group)
+                async with _listening(cluster, state, options.port) as ready:
+                    sys.stdout.write(json.dumps(ready) + "\n")
+                    sys.stdout.flush()
+                    if options.die_with_stdin:
+                        _stop_at_end_of_stdin(stop)
+                    await stop.wait()
+                await cluster.close()
+        finally:
+            await asyncio.to_thread(folders.remove_tree, pods)
+
+
+class _locked:  # noqa: N801  (used as a with-statement's word)
+    """Hold `state/lock`, so that two clusters never share one folder."""
+
+    def __init__(self, state: Path) -> None:
+        try:
+            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = (state / "lock").open("w")
+        except OSError as error:
+            raise StartError(f"--state {state}: {error}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise StartError(
+                f"another local cluster uses {state}: end it, or give another --state"
+            ) from None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_args: object) -> None:
+        self._file.close()
+
+
+@asynccontextmanager
+async def _listening(cluster: Cluster, state: Path, port: int) -> AsyncIterator[dict[str, object]]:
+    """Serve HTTP and write the kubeconfig; yields the line that says so."""
+    token, secret_path = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    runner = web.AppRunner(
+        application(cluster, token, secret_path),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_DRAIN_SECONDS,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartError(f"--port {port}: {error.strerror}: give another, or 0") from None
+        address, bound = runner.addresses[0][:2]
+        url = f"http://{address}:{bound}"
+        kubeconfig, for_kubectl = state / "kubeconfig", state / "kubectl.kubeconfig"
+        _write_private(kubeconfig, _KUBECONFIG.format(url=url, user=f'{{token: "{token}"}}'))
+        _write_private(for_kubectl, _KUBECONFIG.format(url=f"{url}/{secret_path}", user="{}"))
+        yield {"ready": True, "url": url, "kubeconfig": str(kubeconfig)}
+        kubeconfig.unlink(missing_ok=True)
+        for_kubectl.unlink(missing_ok=True)
+    finally:
+        await runner.cleanup()
+
+
+def _write_private(path: Path, text: str) -> None:
+    half = path.with_name(path.name + ".new")
+    half.unlink(missing_ok=True)
+    fd = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as writing:
+        writing.write(text)
+    half.replace(path)
+
+
+def _stop_at_end_of_stdin(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        try:
+            ended = not os.read(0, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        if ended:
+            loop.remove_reader(0)
+            stop.set()
+
+    os.set_blocking(0, False)
+    try:
+        loop.add_reader(0, readable)
+    except OSError:  # a file or /dev/null can't be waited for: it has ended already
+        stop.set()

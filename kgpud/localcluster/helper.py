@@ -1,0 +1,215 @@
+"""The process that stands beside one pod: starts its sandbox, joins it, runs commands in it.
+
+Started as `python -I -S -c …` with one message socket. It lives outside the pod's PID
+namespace and as the pod's host uid, and everything it needs is imported before it joins.
+
+It is told, in this order:
+- `boot`: {argv, uid, parent, reach, cwd, env} → `up` with descriptors [log, *listeners],
+  or `failed` {message};
+- `exec`: {id, argv, tty, cwd, env} with [stdin, stdout, stderr] → `started` {id, pid} with
+  [master] on a terminal, or `refused` {id, message}; later `exit` {id, code};
+- `signal`: {number} to the pod's PID 1.
+When PID 1 has ended it says `gone` {code} and ends. When its socket closes it kills PID 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from kgpud.localcluster import namespaces, spawn, syscalls, wire
+
+_LOG_BYTES = 4096
+
+
+class _Pod:
+    """One booted pod as its helper sees it."""
+
+    def __init__(self, sock: socket.socket, sandbox: int, init: int, terminals: int) -> None:
+        self.sock = sock
+        self.sandbox = sandbox
+        self.init = init
+        self.terminals = terminals
+        self.commands: dict[int, int] = {}
+
+    def serve(self) -> None:
+        """Answer the cluster until the sandbox has ended or the cluster is gone."""
+        wake, woken = socket.socketpair()
+        wake.setblocking(False)
+        woken.setblocking(False)
+        signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        ready = selectors.DefaultSelector()
+        ready.register(self.sock, selectors.EVENT_READ)
+        ready.register(wake, selectors.EVENT_READ)
+        while not self._reap():
+            for key, _events in ready.select():
+                if key.fileobj is wake:
+                    with contextlib.suppress(BlockingIOError):
+                        wake.recv(4096)
+                elif not self._answer():
+                    ready.unregister(self.sock)
+                    self._signal(signal.SIGKILL)
+
+    def _answer(self) -> bool:
+        received = wire.receive(self.sock)
+        if received is None:
+            return False
+        message, fds = received
+        try:
+            if message["op"] == "exec":
+                self._exec(message, fds)
+            elif message["op"] == "signal":
+                self._signal(message["number"])
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _exec(self, message: wire.Message, streams: list[int]) -> None:
+        terminals = self.terminals if message["tty"] else None
+        number = message["id"]
+        try:
+            started = spawn.start(
+                message["argv"], message["env"], message["cwd"], streams, terminals
+            )
+        except (spawn.SpawnError, OSError, ValueError) as error:
+            wire.send(self.sock, {"op": "refused", "id": number, "message": str(error)})
+            return
+        self.commands[started.pid] = number
+        masters = [] if started.master is None else [started.master]
+        wire.send(self.sock, {"op": "started", "id": number, "pid": started.pid}, masters)
+        for master in masters:
+            os.close(master)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.init, number)
+
+    def _reap(self) -> bool:
+        """Report what has ended; true once the sandbox itself has."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                return False
+            code = os.waitstatus_to_exitcode(status)
+            code = 128 - code if code < 0 else code
+            if pid == self.sandbox:
+                self._end(code)
+                return True
+            number = self.commands.pop(pid, None)
+            if number is not None:
+                wire.send(self.sock, {"op": "exit", "id": number, "code": code})
+
+    def _end(self, code: int) -> None:
+        # The kernel has ended every process of the PID namespace before its PID 1 was reaped.
+        for number in self.commands.values():
+            wire.send(self.sock, {"op": "exit", "id": number, "code": 128 + signal.SIGKILL})
+        wire.send(self.sock, {"op": "gone", "code": code})
+
+
+def _start_sandbox(argv: list[str]) -> tuple[int, int, int, int]:
+    """Fork bwrap; return its pid and the ends of its info, block and log pipes."""
+    info, info_out = os.pipe2(os.O_CLOEXEC)
+    block_in, block = os.pipe2(os.O_CLOEXEC)
+    log, log_out = os.pipe2(os.O_CLOEXEC)
+    rules = os.memfd_create("filter", os.MFD_CLOEXEC)
+    os.write(rules, syscalls.chown_filter())
+    os.lseek(rules, 0, os.SEEK_SET)
+    control = ["--block-fd", str(block_in), "--info-fd", str(info_out), "--seccomp", str(rules)]
+    helper = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become_sandbox(
+            [argv[0], *control, *argv[1:]], (block_in, info_out, rules), log_out, helper
+        )
+    for fd in (info_out, block_in, log_out, rules):
+        os.close(fd)
+    return pid, info, block, log
+
+
+def _become_sandbox(argv: list[str], kept: tuple[int, ...], log: int, helper: int) -> NoReturn:
+    try:
+        syscalls.die_with_parent(helper)
+        nothing = os.open("/dev/null", os.O_RDWR)
+        for number, fd in enumerate((nothing, log, log)):
+            os.dup2(fd, number)
+        for fd in kept:
+            os.set_inheritable(fd, True)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored, signal.SIG_DFL)
+        os.execve(argv[0], argv, {})  # noqa: S606  (no shell is wanted)
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error}".encode())
+    finally:
+        os._exit(1)
+
+
+def _become_pod_user(uid: int | None, parent: int) -> None:
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    syscalls.die_with_parent(parent)
+
+
+def _read_all(fd: int) -> bytes:
+    with os.fdopen(fd, "rb") as reading:
+        return reading.read()
+
+
+def _boot(sock: socket.socket, boot: wire.Message) -> _Pod:
+    _become_pod_user(boot["uid"], boot["parent"])
+    sandbox, info, block, log = _start_sandbox(boot["argv"])
+    told = _read_all(info)
+    if not told:
+        os.waitpid(sandbox, 0)
+        raise namespaces.JoinError(os.read(log, _LOG_BYTES).decode(errors="replace").strip())
+    child = json.loads(told)["child-pid"]
+    init = os.pidfd_open(child)
+    try:
+        listeners = namespaces.join(child, [(host, port) for host, port in boot["reach"]])
+    except (namespaces.JoinError, OSError) as error:
+        signal.pidfd_send_signal(init, signal.SIGKILL)
+        os.waitpid(sandbox, 0)
+        said = os.read(log, _LOG_BYTES).decode(errors="replace").strip()
+        raise namespaces.JoinError(said or str(error)) from None
+    syscalls.die_with_parent(boot["parent"])
+    terminals = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    wire.send(sock, {"op": "up", "pid": child}, [log, *(one.fileno() for one in listeners)])
+    os.close(log)
+    for listener in listeners:
+        listener.close()
+    os.write(block, b"1")
+    os.close(block)
+    return _Pod(sock, sandbox, init, terminals)
+
+
+def main(fd: int) -> None:
+    """Run the helper on the message socket `fd` until its pod has ended."""
+    sock = socket.socket(fileno=fd)
+    sock.set_inheritable(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    received = wire.receive(sock)
+    if received is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
+            pod = _boot(sock, received[0])
+        except (namespaces.JoinError, OSError) as error:
+            wire.send(sock, {"op": "failed", "message": str(error)})
+            return
+        pod.serve()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

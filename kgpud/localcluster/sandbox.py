@@ -1,0 +1,253 @@
+"""The cluster's side of one pod's helper: boot the sandbox, run commands, end it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kgpud.localcluster import wire
+from kgpud.localcluster.errors import ExecRefusedError, SandboxError
+
+_IMPORT_ROOT = str(Path(__file__).resolve().parents[2])
+_START = "import sys; sys.path.append(sys.argv[1]); from kgpud.localcluster import helper; "
+_START += "helper.main(int(sys.argv[2]))"
+_LOG_LIMIT = 256 * 1024
+_KILLED = 128 + signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a sandbox is started with; `reach` are numeric addresses to open in its network."""
+
+    argv: Sequence[str]
+    uid: int | None
+    env: Mapping[str, str]
+    cwd: str
+    reach: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started command. `master` is the terminal's (the caller closes it), `code` comes once."""
+
+    pid: int
+    master: int | None
+    code: asyncio.Future[int]
+
+
+class Sandbox:
+    """One running pod sandbox. `gone` gets PID 1's exit code once nothing of it is left."""
+
+    def __init__(
+        self, sock: socket.socket, process: asyncio.subprocess.Process, boot: Boot
+    ) -> None:
+        self._sock = sock
+        self._process = process
+        self._boot = boot
+        self._loop = asyncio.get_running_loop()
+        self._numbers = itertools.count(1)
+        self._started: dict[int, asyncio.Future[tuple[int, int | None]]] = {}
+        self._codes: dict[int, asyncio.Future[int]] = {}
+        self._up: asyncio.Future[list[int]] = self._loop.create_future()
+        self._log_fd: int | None = None
+        self._log: deque[bytes] = deque()
+        self._log_size = 0
+        self.listeners: list[socket.socket] = []
+        self.gone: asyncio.Future[int] = self._loop.create_future()
+
+    @classmethod
+    async def start(cls, boot: Boot) -> Sandbox:
+        """Start a sandbox and return when commands can be run in it. SandboxError if it fails."""
+        ours, theirs = wire.pair()
+        ours.setblocking(False)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", "-c", _START, _IMPORT_ROOT, str(theirs.fileno()),
+                pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, cwd="/", env={},
+            )  # fmt: skip
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self = cls(ours, process, boot)
+        self._loop.add_reader(ours, self._readable)
+        try:
+            await self._boot_up()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def _boot_up(self) -> None:
+        boot = self._boot
+        message = {"op": "boot", "argv": list(boot.argv), "uid": boot.uid, "parent": os.getpid()}
+        await self._send({**message, "reach": [list(address) for address in boot.reach]})
+        self._log_fd, *listeners = await self._up
+        self.listeners = [socket.socket(fileno=fd) for fd in listeners]
+        os.set_blocking(self._log_fd, False)
+        self._loop.add_reader(self._log_fd, self._log_readable)
+
+    def _readable(self) -> None:
+        """Take one message from the helper; its end means that the pod is gone."""
+        try:
+            received = wire.receive(self._sock)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = None
+        if received is None:
+            self._ended(_KILLED)
+        else:
+            self._take(*received)
+
+    def _take(self, message: wire.Message, fds: list[int]) -> None:
+        operation = message["op"]
+        if operation == "exit":
+            _settle(self._codes.pop(message["id"], None), message["code"])
+        elif operation == "started":
+            started = self._started.pop(message["id"])
+            if not _settle(started, (message["pid"], fds[0] if fds else None)):
+                for fd in fds:
+                    os.close(fd)
+        elif operation == "refused":
+            self._codes.pop(message["id"]).cancel()
+            _fail(self._started.pop(message["id"]), ExecRefusedError(message["message"]))
+        elif operation == "up":
+            _settle(self._up, fds)
+        elif operation == "failed":
+            _fail(self._up, SandboxError(message["message"]))
+        elif operation == "gone":
+            self._ended(message["code"])
+
+    def _ended(self, code: int) -> None:
+        self._loop.remove_reader(self._sock)
+        _fail(self._up, SandboxError("the pod's helper ended"))
+        for started in self._started.values():
+            _fail(started, SandboxError("the pod has ended"))
+        for waiting in self._codes.values():
+            _settle(waiting, _KILLED)
+        self._started.clear()
+        self._codes.clear()
+        _settle(self.gone, code)
+
+    async def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        while True:
+            try:
+                wire.send(self._sock, message, fds)
+            except BlockingIOError:
+                await asyncio.sleep(0.001)
+            except OSError as error:
+                raise SandboxError("the pod has ended") from error
+            else:
+                return
+
+    async def execute(
+        self, argv: Sequence[str], streams: Sequence[int] = (), *, tty: bool = False
+    ) -> Running:
+        """Start a command with `streams` as 0, 1, 2 (the caller still owns them), or a terminal.
+
+        Raises ExecRefusedError with runc's words, SandboxError when the pod is gone.
+        """
+        if self.gone.done():
+            raise SandboxError("the pod has ended")
+        number = next(self._numbers)
+        started: asyncio.Future[tuple[int, int | None]] = self._loop.create_future()
+        code: asyncio.Future[int] = self._loop.create_future()
+        self._started[number], self._codes[number] = started, code
+        env = {**self._boot.env, "TERM": "xterm"} if tty else dict(self._boot.env)
+        env.update(self._boot.env)
+        message = {"op": "exec", "id": number, "argv": list(argv), "tty": tty, "env": env}
+        try:
+            await self._send({**message, "cwd": self._boot.cwd}, streams)
+        except BaseException:
+            self._started.pop(number, None)
+            self._codes.pop(number, None)
+            raise
+        pid, master = await started
+        return Running(pid, master, code)
+
+    async def run(self, argv: Sequence[str], within: float) -> int | None:
+        """Run a command with no input and no output; return its code, None when it took too long."""
+        nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            running = await self.execute(argv, [nothing] * 3)
+        finally:
+            os.close(nothing)
+        try:
+            async with asyncio.timeout(within):
+                return await asyncio.shield(running.code)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(running.pid, signal.SIGKILL)
+            return None
+
+    async def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the pod's PID 1; nothing when it is gone."""
+        with contextlib.suppress(SandboxError):
+            await self._send({"op": "signal", "number": int(number)})
+
+    def kill(self) -> None:
+        """Kill the pod: its helper, told by the end of its socket, kills PID 1."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    async def close(self) -> None:
+        """Kill whatever is left of the pod and wait until its helper has ended too."""
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for listener in self.listeners:
+            listener.close()
+        if self._log_fd is not None:
+            self._loop.remove_reader(self._log_fd)
+            os.close(self._log_fd)
+            self._log_fd = None
+        self._ended_quietly()
+        await self._process.wait()
+
+    def _ended_quietly(self) -> None:
+        with contextlib.suppress(ValueError):
+            self._ended(_KILLED)
+        if self._up.done() and not self._up.cancelled():
+            self._up.exception()
+
+    def _log_readable(self) -> None:
+        assert self._log_fd is not None
+        try:
+            data = os.read(self._log_fd, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._log_fd)
+            return
+        self._log.append(data)
+        self._log_size += len(data)
+        while self._log_size > _LOG_LIMIT:
+            self._log_size -= len(self._log.popleft())
+
+    def log(self) -> bytes:
+        """Return the last output of PID 1, at most 256 KiB."""
+        return b"".join(self._log)
+
+
+def _settle(future: asyncio.Future[Any] | None, value: object) -> bool:
+    if future is None or future.done():
+        return False
+    future.set_result(value)
+    return True
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # Whoever waits still gets it; nobody waiting is no news.

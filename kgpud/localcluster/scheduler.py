@@ -1,0 +1,108 @@
+"""Which node a pod fits on. Pure: documents in, a name or a message out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kgpud.localcluster import quantity
+from kgpud.localcluster.registry import Document
+
+_FINISHED = ("Succeeded", "Failed")
+
+
+class UnschedulableError(Exception):
+    """No node fits; the text is the PodScheduled condition's message."""
+
+
+def requests(spec: Mapping[str, Any]) -> Counter[str]:
+    """Return what a pod asks of its node, in thousandths; a limit stands in for a request."""
+    total: Counter[str] = Counter({"pods": 1000})
+    for container in spec["containers"]:
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name, amount in asked.items():
+            total[name] += quantity.thousandths(amount)
+    return total
+
+
+def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) -> str:
+    """Return the name of the node with the most room that fits; UnschedulableError if none.
+
+    `pods` are all pods; those on a node that have not finished take its room.
+    """
+    used: dict[str, Counter[str]] = {}
+    for other in pods:
+        node = other["spec"].get("nodeName")
+        if node and other["status"].get("phase") not in _FINISHED:
+            used.setdefault(node, Counter()).update(requests(other["spec"]))
+    wanted = requests(pod["spec"])
+    reasons: Counter[str] = Counter()
+    helpless = count = 0
+    fitting = []
+    for node in nodes:
+        count += 1
+        name = node["metadata"]["name"]
+        if not _selected(pod["spec"], node):
+            reasons["node(s) didn't match Pod's node affinity/selector"] += 1
+            helpless += 1
+            continue
+        free = _free(node, used.get(name, Counter()))
+        lacking = [resource for resource in sorted(wanted) if free[resource] < wanted[resource]]
+        for resource in lacking:
+            reasons[_lack(resource)] += 1
+        if not lacking:
+            fitting.append((-free["nvidia.com/gpu"], -free["memory"], name))
+    if fitting:
+        return min(fitting)[2]
+    raise UnschedulableError(_message(count, reasons, helpless))
+
+
+def _lack(resource: str) -> str:
+    return "Too many pods" if resource == "pods" else f"Insufficient {resource}"
+
+
+def _free(node: Document, used: Counter[str]) -> Counter[str]:
+    room: Counter[str] = Counter()
+    for name, amount in node["status"]["allocatable"].items():
+        room[name] = quantity.thousandths(amount) - used[name]
+    return room
+
+
+def _message(count: int, reasons: Counter[str], helpless: int) -> str:
+    said = ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
+    parts = [f"{count - helpless} No preemption victims found for incoming pod"] * (
+        count > helpless
+    )
+    if set(reasons) == {"Insufficient nvidia.com/gpu"}:
+        parts = [f"{count} Preemption is not helpful for scheduling"]
+    elif helpless:
+        parts.append(f"{helpless} Preemption is not helpful for scheduling")
+    head = f"0/{count} nodes are available: {said}. no new claims to deallocate"
+    return f"{head}, preemption: 0/{count} nodes are available: {', '.join(parts)}."
+
+
+def _selected(spec: Mapping[str, Any], node: Document) -> bool:
+    labels = node["metadata"].get("labels") or {}
+    selector = spec.get("nodeSelector") or {}
+    if any(labels.get(name) != value for name, value in selector.items()):
+        return False
+    if spec.get("nodeName") not in (None, "", node["metadata"]["name"]):
+        return False
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+    if not required:
+        return True
+    return any(
+        all(_expression(one, labels) for one in term.get("matchExpressions") or [])
+        for term in required.get("nodeSelectorTerms") or []
+    )
+
+
+def _expression(one: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value = labels.get(one["key"])
+    operator, values = one.get("operator"), one.get("values") or []
+    if operator in ("Exists", "DoesNotExist"):
+        return (value is not None) == (operator == "Exists")
+    return (value in values) == (operator == "In")
