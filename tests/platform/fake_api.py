@@ -1,0 +1,218 @@
+"""A small Kubernetes API in this process that can be told to misbehave."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+Object = dict[str, Any]
+TOKEN = "fake-cluster-token"
+
+
+def stamp(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def node(name: str, model: str, gpus: int) -> Object:
+    labels = {"kubernetes.io/hostname": name, "kgpu.net/gpu-model": model}
+    conditions = [{"type": "Ready", "status": "True"}]
+    allocatable = {"nvidia.com/gpu": str(gpus)}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {},
+        "status": {"allocatable": allocatable, "conditions": conditions},
+    }
+
+
+class FakeApi:
+    """`mood` of a pod's creation: ok, refuse, lose (made, but not answered), drop (not made)."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Object]] = {"pods": {}, "secrets": {}, "nodes": {}}
+        self.log: list[tuple[str, str]] = []
+        self.mood = "ok"
+        self.down = False
+        self.schedules = True
+        self._version = 100
+        self._changed = asyncio.Event()
+        self._events: dict[str, list[tuple[int, Object]]] = {"pods": [], "nodes": []}
+        self._expired_before = 0
+
+    @property
+    def pods(self) -> dict[str, Object]:
+        return self.objects["pods"]
+
+    def apply(self, kind: str, what: str, item: Object) -> None:
+        """Keep (or drop) an object and tell the watches."""
+        self._version += 1
+        item["metadata"]["resourceVersion"] = str(self._version)
+        if what == "DELETED":
+            self.objects[kind].pop(item["metadata"]["name"], None)
+        else:
+            self.objects[kind][item["metadata"]["name"]] = item
+        if kind in self._events:
+            copy = json.loads(json.dumps({"type": what, "object": item}))
+            self._events[kind].append((self._version, copy))
+        self._wake()
+
+    def expire(self) -> None:
+        """Forget all events so far: the watches get 410."""
+        self._version += 1
+        self._expired_before = self._version
+        self._wake()
+
+    def stop(self) -> None:
+        """Answer nothing but 503 from now on, open watches included."""
+        self.down = True
+        self._wake()
+
+    def run(self, name: str, at: int, *, ready: bool = True) -> None:
+        """Let a pod's container run."""
+        pod = self.pods[name]
+        pod["status"] = {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "containerStatuses": [
+                {"name": "main", "state": {"running": {"startedAt": stamp(at)}}, "ready": ready}
+            ],
+        }
+        self.apply("pods", "MODIFIED", pod)
+
+    def finish(self, name: str, started: int, at: int, exit_code: int) -> None:
+        """Let a pod's container end by itself."""
+        ended = {
+            "exitCode": exit_code,
+            "reason": "Error",
+            "startedAt": stamp(started),
+            "finishedAt": stamp(at),
+        }
+        pod = self.pods[name]
+        pod["status"] = {
+            "phase": "Failed",
+            "containerStatuses": [{"name": "main", "state": {"terminated": ended}}],
+        }
+        self.apply("pods", "MODIFIED", pod)
+
+    def remove(self, name: str) -> None:
+        """Let a pod object be gone."""
+        self.apply("pods", "DELETED", self.pods[name])
+
+    def asked(self, method: str) -> list[str]:
+        return [path.rsplit("/", 1)[-1] for verb, path in self.log if verb == method]
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.down:
+            return refusal(503, "ServiceUnavailable")
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return refusal(401, "Unauthorized")
+        self.log.append((request.method, request.path))
+        kind, name = request.match_info["kind"], request.match_info.get("name")
+        if request.method == "GET" and "watch" in request.query:
+            return await self._watch(request, kind)
+        if request.method == "GET":
+            items = list(self.objects[kind].values())
+            metadata = {"resourceVersion": str(self._version)}
+            return web.json_response({"items": items, "metadata": metadata})
+        if request.method == "POST":
+            return await self._create(request, kind)
+        item = self.objects[kind].get(name or "")
+        if item is None:
+            return refusal(404, "NotFound")
+        if request.method == "DELETE":
+            self._delete(kind, item)
+        return web.json_response(item)
+
+    def _delete(self, kind: str, item: Object) -> None:
+        if kind == "pods":
+            item["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
+            self.apply(kind, "MODIFIED", item)
+        else:
+            self.apply(kind, "DELETED", item)
+
+    async def _create(self, request: web.Request, kind: str) -> web.StreamResponse:
+        item = await request.json()
+        item["metadata"]["uid"] = f"uid-{item['metadata']['name']}"
+        mood = self.mood if kind == "pods" else "ok"
+        if mood == "refuse":
+            return refusal(403, "Forbidden")
+        if mood != "drop":
+            if kind == "pods":
+                item["status"] = {"phase": "Pending"}
+                if self.schedules and (where := self._place(item)):
+                    item["spec"]["nodeName"] = where
+            self.apply(kind, "ADDED", item)
+        if mood in {"lose", "drop"}:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response(item, status=201)
+
+    def _place(self, pod: Object) -> str | None:
+        model = pod["metadata"]["labels"]["kgpu.net/gpu-model"]
+        labels = ((n, o["metadata"]["labels"]) for n, o in self.objects["nodes"].items())
+        return next((name for name, has in labels if has["kgpu.net/gpu-model"] == model), None)
+
+    async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        seen = int(request.query["resourceVersion"])
+        while not self.down:
+            if seen < self._expired_before:
+                status = {"code": 410, "reason": "Expired", "message": "too old"}
+                await send(response, {"type": "ERROR", "object": status})
+                break
+            changed = self._changed
+            for version, event in self._events[kind]:
+                if version > seen:
+                    seen = version
+                    await send(response, event)
+            await changed.wait()
+        return response
+
+
+async def send(response: web.StreamResponse, event: Object) -> None:
+    await response.write(json.dumps(event).encode() + b"\n")
+
+
+def refusal(status: int, reason: str) -> web.Response:
+    body = {"kind": "Status", "reason": reason, "message": f"said {reason}", "code": status}
+    return web.json_response(body, status=status)
+
+
+@asynccontextmanager
+async def serve(api: FakeApi, kubeconfig: Path) -> AsyncIterator[None]:
+    """Serve on a free port and write a kubeconfig for it."""
+    app = web.Application()
+    for path in ("/api/v1/{kind:nodes}", "/api/v1/namespaces/kgpu/{kind}"):
+        app.router.add_route("*", path, api.handle)
+        app.router.add_route("*", path + "/{name}", api.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+                "users": [{"name": "u", "user": {"token": TOKEN}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    try:
+        yield
+    finally:
+        api.stop()
+        await runner.cleanup()
