@@ -9,6 +9,7 @@ from enum import StrEnum
 class Code(StrEnum):
     """The stable, machine-readable names. Renaming one breaks somebody's script."""
 
+    BAD_REQUEST = "bad_request"
     INVALID_JSON = "invalid_json"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     BODY_TOO_LARGE = "body_too_large"
@@ -28,6 +29,7 @@ class Code(StrEnum):
     POD_ENDED = "pod_ended"
     EXEC_FAILED = "exec_failed"
     CLUSTER_UNREACHABLE = "cluster_unreachable"
+    STORE_UNAVAILABLE = "store_unavailable"
     INTERNAL = "internal"
 
 

@@ -1,0 +1,54 @@
+"""What a handler is given: the services, who calls, and the checked body."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gateway.exec import Executor
+from kgpud.accounts import Accounts
+from kgpud.catalog import Catalog
+from kgpud.clock import Clock
+from kgpud.errors import Code, UserError
+from kgpud.rentals import Rentals
+from kgpud.rest.requests import Body
+from kgpud.tokens import Caller, Tokens
+from store.records import Account
+
+B = TypeVar("B", bound=Body | None)
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the API stands on.
+
+    `api_base` ends in ``/v1``; `ssh_host` and `ssh_port` are what users are told; `namespace` is
+    where pods live; `default_image` is for rentals that name none.
+    """
+
+    accounts: Accounts
+    tokens: Tokens
+    catalog: Catalog
+    rentals: Rentals
+    executor: Executor
+    clock: Clock
+    api_base: str
+    ssh_host: str
+    ssh_port: int
+    namespace: str
+    default_image: str
+
+
+@dataclass(frozen=True)
+class Call(Generic[B]):
+    """One request that passed its route's checks. `pod_id` is "" where the path has none."""
+
+    services: Services
+    caller: Caller | None
+    pod_id: str
+    body: B
+
+    @property
+    def account(self) -> Account:
+        """The account that calls. Raises UserError on a public route, which has none."""
+        if self.caller is None:
+            raise UserError(Code.INVALID_TOKEN, "this call needs a token")
+        return self.caller.account

@@ -1,0 +1,119 @@
+"""Renting, seeing, re-keying and releasing pods."""
+
+from kgpud.clock import rfc3339
+from kgpud.rentals import RentRequest
+from kgpud.rest.answers import Idle, NewSshAccess, Pod, Rented, Rotated, SshAccess
+from kgpud.rest.call import Call, Services
+from kgpud.rest.requests import Rent, Rotate
+from store.records import Rental
+
+SSH_USER = "kgpu"
+_IDLE_WARNING_S = 12 * 3600
+
+
+async def index(call: Call[None]) -> list[Pod]:
+    """List the account's rentals, newest first, ended ones included."""
+    rentals = await call.services.rentals.list(call.account.account_id)
+    return [_pod(call.services, rental) for rental in rentals]
+
+
+async def rent(call: Call[Rent]) -> Rented:
+    """Rent a pod: the row, the key and the pod, or nothing at all."""
+    body = call.body
+    request = RentRequest(
+        name=body.name,
+        image=body.image or call.services.default_image,
+        gpu_model=body.gpu_model,
+        gpu_count=body.gpu_count,
+        cpu=body.cpu,
+        memory=body.memory,
+        ephemeral_storage_gib=body.ephemeral_storage_gib,
+        env=body.env,
+        ssh_pubkey=body.ssh_pubkey,
+    )
+    rented = await call.services.rentals.rent(call.account.account_id, request)
+    return Rented(
+        pod_id=rented.rental.pod_id,
+        gpu_model=rented.rental.gpu_model,
+        price_per_hour_credits=rented.rental.price_per_hour,
+        balance_after_precheck=rented.balance_after_precheck,
+        ssh_access=_new_access(call.services, rented.rental, rented.private_key),
+    )
+
+
+async def show(call: Call[None]) -> Pod:
+    """Show one rental, for as long as its row remains."""
+    rental = await call.services.rentals.get(call.account.account_id, call.pod_id)
+    return _pod(call.services, rental)
+
+
+async def rotate(call: Call[Rotate]) -> Rotated:
+    """Pin another key, ours or theirs; the old one dies at once."""
+    rotated = await call.services.rentals.rotate(
+        call.account.account_id, call.pod_id, call.body.ssh_pubkey
+    )
+    access = _new_access(call.services, rotated.rental, rotated.private_key)
+    return Rotated(pod_id=rotated.rental.pod_id, ssh_access=access)
+
+
+async def release(call: Call[None]) -> Pod:
+    """End the rental; for an ended one, just show it."""
+    rental = await call.services.rentals.release(call.account.account_id, call.pod_id)
+    return _pod(call.services, rental)
+
+
+def _new_access(services: Services, rental: Rental, private_key: str | None) -> NewSshAccess:
+    access = _access(services, rental).model_dump()
+    return NewSshAccess(**access, **({"private_key": private_key} if private_key else {}))
+
+
+def _access(services: Services, rental: Rental) -> SshAccess:
+    return SshAccess(
+        fingerprint=rental.fingerprint if rental.ended_at is None else None,
+        ssh_host=services.ssh_host,
+        ssh_port=services.ssh_port,
+        ssh_user=SSH_USER,
+    )
+
+
+def _idle(rental: Rental, now_ms: int) -> Idle:
+    # The clock stands still before the container runs and after the rental's end.
+    since = max(rental.last_activity_at, rental.started_at or now_ms)
+    seconds = max(0, min(now_ms, rental.ended_at or now_ms) - since) // 1000
+    return Idle(
+        last_activity_at=rfc3339(rental.last_activity_at),
+        idle_seconds=seconds,
+        idle_warning=rental.phase == "Running" and seconds >= _IDLE_WARNING_S,
+        release_at=None,
+    )
+
+
+def _when(moment_ms: int | None) -> str | None:
+    return None if moment_ms is None else rfc3339(moment_ms)
+
+
+def _pod(services: Services, rental: Rental) -> Pod:
+    running = rental.phase == "Running"
+    return Pod(
+        pod_id=rental.pod_id,
+        name=rental.name,
+        phase=rental.phase,
+        ready=running and rental.ready,
+        pending_reason=rental.pending_reason if rental.phase == "Pending" else None,
+        image=rental.image,
+        gpu_model=rental.gpu_model,
+        gpu_count=rental.gpu_count,
+        cpu=rental.cpu,
+        memory=rental.memory,
+        ephemeral_storage_gib=rental.ephemeral_storage_gib,
+        price_per_hour_credits=rental.price_per_hour,
+        cost_credits=rental.cost,
+        node=rental.node,
+        created_at=rfc3339(rental.created_at),
+        started_at=_when(rental.started_at),
+        ready_at=_when(rental.ready_at),
+        ended_at=_when(rental.ended_at),
+        end_reason=rental.end_reason,
+        idle=_idle(rental, services.clock.now_ms()),
+        ssh_access=_access(services, rental),
+    )

@@ -1,0 +1,163 @@
+"""How an error looks over HTTP: `application/problem+json` (RFC 9457), and which status it has."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from kgpud.errors import Code, UserError
+
+#: The only place where a code becomes a status.
+STATUS: Mapping[Code, int] = {
+    Code.BAD_REQUEST: 400,
+    Code.INVALID_JSON: 400,
+    Code.INVALID_TOKEN: 401,
+    Code.TOKEN_REVOKED: 401,
+    Code.ACCOUNT_PENDING: 401,
+    Code.ACCOUNT_SUSPENDED: 401,
+    Code.INSUFFICIENT_CREDITS: 402,
+    Code.FORBIDDEN_SCOPE: 403,
+    Code.NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.DUPLICATE: 409,
+    Code.QUOTA_EXCEEDED: 409,
+    Code.NO_CAPACITY: 409,
+    Code.POD_NOT_READY: 409,
+    Code.POD_ENDED: 409,
+    Code.BODY_TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.VALIDATION_FAILED: 422,
+    Code.INTERNAL: 500,
+    Code.EXEC_FAILED: 502,
+    Code.CLUSTER_UNREACHABLE: 503,
+    Code.STORE_UNAVAILABLE: 503,
+}
+
+_TITLES: Mapping[Code, str] = {
+    Code.INVALID_JSON: "The body is not JSON",
+    Code.UNSUPPORTED_MEDIA_TYPE: "The body must be application/json",
+    Code.INVALID_TOKEN: "No such token",
+    Code.ACCOUNT_PENDING: "The account is not approved yet",
+    Code.FORBIDDEN_SCOPE: "This token may not do that",
+    Code.INTERNAL: "The server made a mistake",
+    Code.EXEC_FAILED: "The command's stream broke",
+}
+
+# A request's own key may be named in an answer, but not at any length.
+_SHOWN = 80
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field: its path (``env.NVIDIA_X``, "" for the whole body) and why."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The one shape of every error. `code` is stable, `detail` is for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Code
+    errors: list[FieldError] | None = None
+    trace_id: str | None = None
+
+
+def response(
+    code: Code,
+    detail: str,
+    *,
+    request_id: str,
+    errors: Sequence[FieldError] = (),
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Build the answer for an error; 5xx carry the request's id as `trace_id`."""
+    status = status or STATUS[code]
+    problem = Problem(
+        type=f"urn:kgpud:problem:{code}",
+        title=_TITLES.get(code, str(code).replace("_", " ").capitalize()),
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors) or None,
+        trace_id=request_id if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
+    )
+    answer = web.Response(
+        body=problem.model_dump_json(exclude_none=True).encode(),
+        status=status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="kgpud"'
+    return answer
+
+
+def internal(request_id: str) -> web.Response:
+    """Build the 500 that tells nothing but where to find the log line."""
+    detail = "something broke on our side; quote the trace_id when you report it"
+    return response(Code.INTERNAL, detail, request_id=request_id)
+
+
+def of_user_error(error: UserError, request_id: str) -> web.Response:
+    """Build the answer for an error that a service raised."""
+    named = error.field is not None and error.code is not Code.NOT_FOUND
+    errors = [FieldError(field=_shown(error.field or ""), message=error.message)] if named else []
+    return response(error.code, error.message, request_id=request_id, errors=errors)
+
+
+def of_validation(error: ValidationError, request_id: str) -> web.Response:
+    """Build the 422 for a body that its model refused. What was sent is not repeated in it."""
+    errors = [_field_error(detail) for detail in error.errors(include_input=False)]
+    first = errors[0]
+    where = f"{first.field}: " if first.field else ""
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return response(
+        Code.VALIDATION_FAILED,
+        f"{where}{first.message}{more}",
+        request_id=request_id,
+        errors=errors[:50],
+    )
+
+
+def of_http(error: web.HTTPException, request_id: str) -> web.Response:
+    """Build the answer for what aiohttp itself refused."""
+    status = error.status
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return response(
+            Code.METHOD_NOT_ALLOWED,
+            f"this path answers {allowed}",
+            request_id=request_id,
+            headers={"Allow": allowed},
+        )
+    codes = {404: Code.NOT_FOUND, 413: Code.BODY_TOO_LARGE, 415: Code.UNSUPPORTED_MEDIA_TYPE}
+    code = codes.get(status, Code.BAD_REQUEST if status < 500 else Code.INTERNAL)  # noqa: PLR2004
+    detail = "no such path" if status == HTTPStatus.NOT_FOUND else error.reason
+    return response(code, detail, request_id=request_id, status=status)
+
+
+def _field_error(detail: Any) -> FieldError:  # noqa: ANN401 - pydantic's ErrorDetails
+    path = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    messages = {
+        "extra_forbidden": "unknown field",
+        "missing": "is required",
+        "model_type": "must be a JSON object",
+        "model_attributes_type": "must be a JSON object",
+        "string_type": "must be a text",
+        "int_type": "must be a whole number",
+        "list_type": "must be a list",
+        "dict_type": "must be a JSON object",
+    }
+    return FieldError(field=_shown(path), message=messages.get(detail["type"], detail["msg"]))
+
+
+def _shown(text: str) -> str:
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable if len(printable) <= _SHOWN else printable[:_SHOWN] + "…"

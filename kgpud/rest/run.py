@@ -1,0 +1,59 @@
+"""One-shot commands in a pod."""
+
+import time
+
+from gateway import capture
+from gateway.exec import ExecBroken, ExecRefused
+from gateway.protocols import PodRef
+from kgpud.cluster.errors import ClusterError
+from kgpud.errors import Code, UserError
+from kgpud.rest.answers import Completed
+from kgpud.rest.call import Call
+from kgpud.rest.requests import Exec
+
+OUTPUT_LIMIT = 1 << 20
+_CONTAINER = "main"
+
+
+async def exec_command(call: Call[Exec]) -> Completed:
+    """Run one command to its end, or to its timeout with what it wrote until then.
+
+    Raises UserError: not_found, pod_ended, pod_not_ready, exec_failed, cluster_unreachable.
+    """
+    services, body = call.services, call.body
+    pod = await _ready_pod(call)
+    begun = time.monotonic()
+    try:
+        done = await capture.run(
+            services.executor,
+            pod,
+            body.cmd,
+            stdin=body.stdin.encode(),
+            output_limit=OUTPUT_LIMIT,
+            timeout=body.timeout_seconds,
+        )
+    except (ExecRefused, ExecBroken) as error:
+        # A pod that ended meanwhile is no fault of ours.
+        await _ready_pod(call)
+        raise UserError(Code.EXEC_FAILED, str(error)) from error
+    except ClusterError as error:
+        raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer") from error
+    await services.rentals.touch(call.pod_id, services.clock.now_ms())
+    return Completed(
+        exit_code=done.exit_code,
+        stdout=done.stdout.decode(errors="replace"),
+        stderr=done.stderr.decode(errors="replace"),
+        duration_ms=round((time.monotonic() - begun) * 1000),
+        truncated=done.truncated,
+        timed_out=done.timed_out,
+    )
+
+
+async def _ready_pod(call: Call[Exec]) -> PodRef:
+    rental = await call.services.rentals.get(call.account.account_id, call.pod_id)
+    if rental.ended_at is not None:
+        raise UserError(Code.POD_ENDED, f"the rental has ended ({rental.end_reason})")
+    if rental.phase != "Running" or not rental.ready:
+        reason = rental.pending_reason or "starting"
+        raise UserError(Code.POD_NOT_READY, f"the pod is not ready yet ({reason}); try again soon")
+    return PodRef(call.services.namespace, rental.pod_id, _CONTAINER)

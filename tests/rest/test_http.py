@@ -1,0 +1,218 @@
+"""HTTP itself: paths, methods, types, sizes, ids, and requests that are no HTTP."""
+
+import asyncio
+import json
+
+import pytest
+
+from .client import Reply, checked
+from .platform import Platform
+
+
+async def raw(platform: Platform, request: bytes) -> Reply:
+    """Send bytes as they are and read one answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+    try:
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        headers = dict(line.split(": ", 1) for line in head[1:] if line)
+        body = await reader.readexactly(int(headers["Content-Length"]))
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    return checked(int(head[0].split()[1]), headers, body)
+
+
+async def test_the_root_says_what_this_is(platform: Platform) -> None:
+    reply = await platform.api.call("GET", "/")
+    assert reply.status == 200
+    assert reply.body["service"] == "kgpud"
+    assert reply.body["api_base"] == f"{platform.api.root}/v1"
+
+
+@pytest.mark.parametrize("path", ["/v2/pods", "/v1", "/v1/pods/", "/v1/pods/a/b", "/v1/%00"])
+async def test_an_unknown_path_is_404(platform: Platform, path: str) -> None:
+    reply = await platform.api.call("GET", path)
+    assert (reply.status, reply.code) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/v1/me", {"GET", "HEAD"}),
+        ("PUT", "/v1/pods", {"GET", "HEAD", "POST"}),
+        ("POST", "/v1/pods/a", {"DELETE", "GET", "HEAD", "PATCH"}),
+        ("GET", "/v1/pods/a/exec", {"POST"}),
+        ("OPTIONS", "/v1/gpu-models", {"GET", "HEAD"}),
+        ("PROPFIND", "/v1/gpu-models", {"GET", "HEAD"}),
+    ],
+)
+async def test_a_wrong_method_is_405_with_allow(
+    platform: Platform, method: str, path: str, allow: set[str]
+) -> None:
+    reply = await platform.api.call(method, path)
+    assert (reply.status, reply.code) == (405, "method_not_allowed")
+    assert set(reply.headers["Allow"].split(", ")) == allow
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/gpu-models"])
+async def test_head_answers_without_a_body(platform: Platform, path: str) -> None:
+    reply = await platform.api.call("HEAD", path)
+    assert (reply.status, reply.body) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("text/plain", b"{}"),
+        ("application/x-www-form-urlencoded", b""),
+        ("application/json; charset=utf-16", b"{}"),
+        ("nonsense", b"{}"),
+    ],
+)
+async def test_a_wrong_content_type_is_415(platform: Platform, kind: str, data: bytes) -> None:
+    user = await platform.user()
+    reply = await platform.api.call(
+        "POST", "/v1/pods", token=user.token, data=data, headers={"Content-Type": kind}
+    )
+    assert (reply.status, reply.code) == (415, "unsupported_media_type")
+    await platform.check_nothing_came_of_it(user)
+
+
+async def test_json_with_a_charset_is_json(platform: Platform) -> None:
+    user = await platform.user()
+    reply = await platform.api.call(
+        "POST",
+        "/v1/pods",
+        token=user.token,
+        data=b'{"cpu": "17"}',
+        headers={"Content-Type": "Application/JSON; charset=UTF-8"},
+    )
+    assert reply.status == 422
+
+
+async def test_a_compressed_body_is_415(platform: Platform) -> None:
+    user = await platform.user()
+    reply = await platform.api.call(
+        "POST", "/v1/pods", token=user.token, data=b"xx", headers={"Content-Encoding": "gzip"}
+    )
+    assert reply.status in (400, 415)
+
+
+async def test_a_body_over_the_limit_is_413(platform: Platform) -> None:
+    user = await platform.user()
+    data = b" " * (1 << 20) + b"{}"
+    reply = await platform.api.call("POST", "/v1/pods", token=user.token, data=data)
+    assert (reply.status, reply.code) == (413, "body_too_large")
+    await platform.check_nothing_came_of_it(user)
+
+
+async def test_a_chunked_body_over_the_limit_is_413(platform: Platform) -> None:
+    user = await platform.user()
+    head = (
+        f"POST /v1/pods HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {user.token}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    reply = await raw(platform, head + b"10000\r\n".join([b""] * 1) + chunks(17))
+    assert (reply.status, reply.code) == (413, "body_too_large")
+
+
+def chunks(count: int) -> bytes:
+    return (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * count
+
+
+async def test_a_body_that_breaks_off_hurts_nobody(platform: Platform) -> None:
+    user = await platform.user()
+    head = (
+        f"POST /v1/pods HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {user.token}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    reply = await raw(platform, head + b"zz\r\n")
+    assert reply.status == 400
+    await platform.check_nothing_came_of_it(user)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(b"nonsense\r\n\r\n", id="no HTTP"),
+        pytest.param(b"GET / HTTP/1.1\r\nA B: c\r\n\r\n", id="bad header"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", id="long"),
+        pytest.param(b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", id="long path"),
+        pytest.param(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", id="no such method"),
+        pytest.param(b"GET / HTTP/9.9\r\n\r\n", id="no such version"),
+        pytest.param(b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", id="bad length"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", id="TLS"),
+    ],
+)
+async def test_what_is_not_http_is_a_400_of_the_same_shape(
+    platform: Platform, request_: bytes
+) -> None:
+    reply = await raw(platform, request_)
+    assert (reply.status, reply.code) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("path", [b"/v1/pods/\xff\xfe", b"/v1/pods/%ff", b"/v1/pods/a%00b"])
+async def test_an_id_of_odd_bytes_is_404(platform: Platform, path: bytes) -> None:
+    user = await platform.user()
+    request = b"GET %b HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n\r\n"
+    reply = await raw(platform, request % (path, user.token.encode()))
+    assert reply.status in (400, 404)
+
+
+@pytest.mark.parametrize("token", [b"\xff\xfe", b"a b", b"kgpu_\xc3\xa4", b"a" * 4000])
+async def test_a_token_of_odd_bytes_is_401(platform: Platform, token: bytes) -> None:
+    reply = await raw(
+        platform, b"GET /v1/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n\r\n" % token
+    )
+    assert (reply.status, reply.code) == (401, "invalid_token")
+
+
+async def test_the_id_is_ours_and_fresh(platform: Platform) -> None:
+    headers = {"X-Request-ID": "0123456789abcdef"}
+    ids = set()
+    for _ in range(3):
+        reply = await platform.api.call("GET", "/v1/gpu-models", headers=headers)
+        ids.add(reply.headers["X-Request-ID"])
+    assert len(ids) == 3
+    assert "0123456789abcdef" not in ids
+
+
+async def test_who_waits_for_100_continue_is_refused_before_sending(platform: Platform) -> None:
+    reply = await raw(
+        platform,
+        b"POST /v1/pods HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n",
+    )
+    assert (reply.status, reply.code) == (401, "invalid_token")
+
+
+async def test_who_waits_for_100_continue_gets_it(platform: Platform) -> None:
+    user = await platform.user()
+    reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+    writer.write(
+        b"POST /v1/pods HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n"
+        b"Authorization: Bearer %b\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+        % user.token.encode()
+    )
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b'{"cpu": "17"}')
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 422 ")
+
+
+async def test_what_breaks_is_a_500_with_its_log_line(
+    platform: Platform, capfd: pytest.CaptureFixture[str]
+) -> None:
+    user = await platform.user()
+    await platform.break_the_database()
+    reply = await platform.api.call("GET", "/v1/me", token=user.token)
+    assert reply.status == 500
+    assert reply.code == "internal"
+    logged = "".join(capfd.readouterr())
+    assert reply.body["trace_id"] in logged
+    assert "Traceback" in logged
+    assert user.token not in logged
+    assert "sqlite" not in json.dumps(reply.body)
