@@ -242,7 +242,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         status: int | None = None
         reason = "not_started"
         try:
-            status, reason = await self._run_in(route.pod)
+            status, reason = await self._run_in(route.rental, route.pod)
         finally:
             await self._around.core.closed(
                 SessionClosed(
@@ -250,14 +250,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
                 )
             )
 
-    async def _run_in(self, pod: PodRef) -> tuple[int | None, str]:
+    async def _run_in(self, rental: str, pod: PodRef) -> tuple[int | None, str]:
         try:
             self._exec = await self._around.executor.start(pod, self._command, self)
         except ExecRefused as error:
             self._fail(str(error))
             return _FAILED, "refused"
         self._begin_stdin(self._exec)
-        await self._report_activity_until_over()
+        await self._report_activity_until_over(rental)
         how = self._over.result()
         if isinstance(how, Outcome):
             return self._conclude(how)
@@ -279,15 +279,16 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._throttle()
         self._channel.resume_reading()
 
-    async def _report_activity_until_over(self) -> None:
+    async def _report_activity_until_over(self, rental: str) -> None:
         told_in = told_out = 0
-        while not self._over.done():
+        while True:
             await asyncio.wait([self._over], timeout=ACTIVITY_SECONDS)
             moved_in, moved_out = self._moved_in, self._moved_out
             if (moved_in, moved_out) != (told_in, told_out):
-                rental = self._connection.route.rental if self._connection.route else ""
                 await self._around.core.activity(rental, moved_in - told_in, moved_out - told_out)
                 told_in, told_out = moved_in, moved_out
+            if self._over.done():
+                return
 
     def _conclude(self, outcome: Outcome) -> tuple[int, str]:
         if outcome.exit_code is None:

@@ -1,0 +1,108 @@
+"""`kgpud dev`: the daemon on its embedded local cluster, with an account ready to use."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from kgpud import daemon, embedded, logs
+from kgpud.accounts import Accounts
+from kgpud.cli import devenv
+from kgpud.cli.failing import one_line
+from kgpud.clock import SystemClock
+from kgpud.config import Address, Config
+from kgpud.errors import UserError
+from kgpud.signals import Stop, stop_signals
+from kgpud.tokens import Tokens
+from store.records import Account
+
+EMAIL = "dev@localhost"
+LOST_REASON = "local_cluster_stopped"
+
+
+class _Address(click.ParamType[Address]):
+    name = "HOST:PORT"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Address:
+        try:
+            return value if isinstance(value, Address) else Address.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".dev"),
+    show_default=True,
+    help="Keeps the account, its balance and history.",
+)
+@click.option("--http", type=_Address(), default="127.0.0.1:0", help="Port 0 is any free one.")
+@click.option("--ssh", type=_Address(), default="127.0.0.1:0", help="Port 0 is any free one.")
+@click.option(
+    "--fleet",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The simulated nodes, instead of the default menu's.",
+)
+def dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
+    """Run the platform on its embedded local cluster until Ctrl-C.
+
+    Writes STATE/dev.env when it is ready, for a shell to source.
+    """
+    with one_line():
+        asyncio.run(_dev(state.absolute(), http, ssh, fleet))
+
+
+async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    old_token = devenv.take_token(state)
+    sockets = daemon.Sockets(daemon.bind(http), daemon.bind(ssh))
+    with (state / "kgpud.log").open("a", buffering=1) as log, stop_signals() as stop:
+        logs.configure("info", log)
+        async with (
+            embedded.local_cluster(
+                state / "cluster", fleet=fleet, reach=daemon.bound(sockets.http)
+            ) as cluster,
+            asyncio.TaskGroup() as tasks,
+        ):
+            watch = tasks.create_task(cluster.watch())
+            config = Config.dev(state, http=http, ssh=ssh, kubeconfig=cluster.kubeconfig)
+            await _serve(config, sockets, stop, old_token)
+            watch.cancel()
+
+
+async def _serve(
+    config: Config, sockets: daemon.Sockets, stop: Stop, old_token: str | None
+) -> None:
+    async with daemon.running(
+        config, sockets, SystemClock(), hurry=stop.hurry, lost_reason=LOST_REASON
+    ) as running:
+        account = await _account(running.accounts)
+        token = await _token(running.tokens, account, old_token)
+        devenv.write(config.state, running, token)
+        click.echo(devenv.welcome(config.state, running, account))
+        await stop.asked.wait()
+        click.echo("Stopping: sessions are closed, pods go with the local cluster.")
+
+
+async def _account(accounts: Accounts) -> Account:
+    try:
+        return await accounts.find(EMAIL)
+    except UserError:
+        await accounts.add(EMAIL, "Developer", role="maintainer")
+        return await accounts.approve(EMAIL, who="kgpud dev")
+
+
+async def _token(tokens: Tokens, account: Account, old: str | None) -> str:
+    """Return the token of last time if it still holds, else a fresh one."""
+    if old is not None:
+        try:
+            caller = await tokens.authenticate(old)
+        except UserError:
+            caller = None
+        if caller is not None and caller.account.account_id == account.account_id:
+            return old
+    return await tokens.issue(account.account_id)

@@ -1,0 +1,82 @@
+"""What `kgpud dev` leaves for a shell: dev.env, known_hosts and a few words."""
+
+import os
+import shlex
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kgpud.daemon import Running
+from store.records import Account
+
+NAME = "dev.env"
+_KNOWN_HOSTS = "known_hosts"
+_TOKEN = "KGPU_API_TOKEN"  # noqa: S105 - a variable's name
+
+
+def take_token(state: Path) -> str | None:
+    """Return the token of the last run, and remove its dev.env: it said «ready»."""
+    path = state / NAME
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    path.unlink()
+    for line in text.splitlines():
+        words = shlex.split(line)
+        if words and words[-1].startswith(f"{_TOKEN}="):
+            return words[-1].partition("=")[2]
+    return None
+
+
+def write(state: Path, running: Running, token: str) -> None:
+    """Write known_hosts and then dev.env, whole and readable by its owner alone."""
+    known_hosts = state / _KNOWN_HOSTS
+    _replace(known_hosts, f"[{running.ssh.host}]:{running.ssh.port} {running.host_key}\n")
+    variables = {
+        "KGPU_API_BASE": running.api_base,
+        _TOKEN: token,
+        "KGPU_SSH_HOST": running.ssh.host,
+        "KGPU_SSH_PORT": str(running.ssh.port),
+        "KGPU_DASHBOARD": _root(running.api_base),
+        "KGPU_KNOWN_HOSTS": str(known_hosts),
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    _replace(state / NAME, "".join(lines))
+
+
+def welcome(state: Path, running: Running, account: Account) -> str:
+    """Return what a newcomer needs: where it is, and three commands to try."""
+    env = shlex.quote(_short(state / NAME))
+    log = _short(state / "kgpud.log")
+    return f"""\
+kgpud is ready: REST on {running.api_base}, ssh on {running.ssh}.
+{account.email} has {account.balance} credits. What goes on inside: {log}
+
+Try, in another shell:
+    . {env}
+    curl -sS $KGPU_API_BASE/gpu-models | jq
+    curl -sS -X POST $KGPU_API_BASE/pods -H "Authorization: Bearer $KGPU_API_TOKEN" \\
+        -H 'Content-Type: application/json' \\
+        -d "$(jq -n --arg p "$(cat ~/.ssh/id_ed25519.pub)" '{{ssh_pubkey: $p}}')" | jq
+    ssh -p $KGPU_SSH_PORT -o UserKnownHostsFile=$KGPU_KNOWN_HOSTS kgpu@$KGPU_SSH_HOST nvidia-smi
+
+Ctrl-C stops it; the account, its balance and history stay in {_short(state)}."""
+
+
+def _short(path: Path) -> str:
+    """Return the path as seen from here, if it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _root(api_base: str) -> str:
+    parts = urlsplit(api_base)
+    return f"{parts.scheme}://{parts.netloc}/"
+
+
+def _replace(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    fresh.rename(path)

@@ -1,0 +1,33 @@
+"""How the commands that run a daemon fail: in one line, whatever a person can mend."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from kgpud.config import ConfigError
+from kgpud.embedded import EmbeddedFailed
+from kgpud.statefolder import StateLocked
+from store.db import StoreUnavailable
+from store.migrate import TooNew
+
+_MENDABLE = (ConfigError, EmbeddedFailed, StateLocked, StoreUnavailable, TooNew, OSError)
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what a person can mend into a ClickException; bugs stay loud."""
+    try:
+        yield
+    except _MENDABLE as error:
+        raise click.ClickException(str(error)) from None
+    except BaseExceptionGroup as group:
+        mendable, rest = group.split(_MENDABLE)
+        if mendable is None or rest is not None:
+            raise
+        raise click.ClickException(str(_first(mendable))) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,85 @@
+"""The local cluster as a child process that lives and dies with the daemon."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from kgpud.config import Address
+
+START_SECONDS = 30.0
+STOP_SECONDS = 15.0
+
+
+class EmbeddedFailed(Exception):
+    """The local cluster did not start or ended by itself. The text is its own last words."""
+
+
+class LocalCluster:
+    """A running local cluster. `kubeconfig` says how to reach it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, kubeconfig: Path, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self.kubeconfig = kubeconfig
+
+    async def watch(self) -> None:
+        """Return never; raise EmbeddedFailed if the cluster ends by itself."""
+        code = await self._process.wait()
+        raise EmbeddedFailed(f"the local cluster ended with code {code}; see {self._log}")
+
+
+@asynccontextmanager
+async def local_cluster(
+    state: Path, *, fleet: Path | None, reach: Address
+) -> AsyncIterator[LocalCluster]:
+    """Run a local cluster in `state`; pods reach `reach` at its own address.
+
+    It ends when its standard input closes, so even a SIGKILL of ours leaves nothing behind.
+    Raises EmbeddedFailed if it can't start, with its remedy.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = state / "cluster.log"
+    arguments = ["--state", str(state), "--reach", str(reach), "--die-with-stdin"]
+    if fleet is not None:
+        arguments += ["--fleet", str(fleet)]
+    with log.open("wb") as said:
+        # A session of its own: Ctrl-C is for the daemon, which ends it in its turn.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "kgpud.localcluster",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        yield LocalCluster(process, await _kubeconfig(process, log), log)
+    finally:
+        await _stop(process)
+
+
+async def _kubeconfig(process: asyncio.subprocess.Process, log: Path) -> Path:
+    assert process.stdout is not None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+    except TimeoutError:
+        raise EmbeddedFailed(f"the local cluster did not start; see {log}") from None
+    if not line:
+        words = log.read_text(errors="replace").strip()
+        raise EmbeddedFailed(words or "the local cluster ended without a word")
+    return Path(json.loads(line)["kubeconfig"])
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

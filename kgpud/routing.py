@@ -1,0 +1,74 @@
+"""The platform as the bastion sees it: which rental a key opens, and what its sessions did."""
+
+import structlog
+
+from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
+from kgpud.clock import Clock
+from kgpud.cluster.manifests import CONTAINER
+from kgpud.rentals import Rentals
+from store.records import Rental
+
+log = structlog.get_logger()
+
+_FAREWELLS = {
+    "key_rotated": "this rental's key was replaced",
+    "returned": "the rental was released; its disk is destroyed",
+    "admin_released": "the operator released the rental; its disk is destroyed",
+    "out_of_credits": "the balance ran out, so the rental was released",
+}
+
+
+def farewell(reason: str) -> str:
+    """Return the sentence for a client whose session is cut for this reason."""
+    return _FAREWELLS.get(reason, f"the rental ended: {reason}")
+
+
+class Routing:
+    """Implements `gateway.protocols.Core` on the rentals of this installation."""
+
+    def __init__(self, rentals: Rentals, clock: Clock, namespace: str) -> None:
+        self._rentals = rentals
+        self._clock = clock
+        self._namespace = namespace
+
+    async def resolve(self, fingerprint: str) -> Route | None:
+        """Return the live rental that the key is pinned to."""
+        rental = await self._rentals.by_fingerprint(fingerprint)
+        if rental is None:
+            return None
+        pod = PodRef(self._namespace, rental.pod_id, CONTAINER)
+        return Route(rental.pod_id, rental.key_generation, pod, _not_ready(rental))
+
+    async def opened(self, session: SessionOpened) -> None:
+        """Log that a session began."""
+        log.info(
+            "session.opened",
+            session=session.session,
+            pod_id=session.rental,
+            kind=session.kind,
+            peer=session.peer,
+        )
+
+    async def activity(self, rental: str, bytes_in: int, bytes_out: int) -> None:
+        """Set the rental's idle clock back: bytes moved, whatever their number."""
+        if bytes_in or bytes_out:
+            await self._rentals.touch(rental, self._clock.now_ms())
+
+    async def closed(self, session: SessionClosed) -> None:
+        """Log how a session ended."""
+        log.info(
+            "session.closed",
+            session=session.session,
+            pod_id=session.rental,
+            bytes_in=session.bytes_in,
+            bytes_out=session.bytes_out,
+            exit_status=session.exit_status,
+            reason=session.reason,
+        )
+
+
+def _not_ready(rental: Rental) -> str | None:
+    if rental.phase == "Running" and rental.ready:
+        return None
+    why = rental.pending_reason or "starting"
+    return f"the pod is not ready yet ({why}); try again in a moment"
