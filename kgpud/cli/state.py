@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 import structlog
 
+from kgpud import statefolder
 from kgpud.clock import SystemClock
 from kgpud.config import Config, ConfigError, load
 from kgpud.errors import UserError
@@ -82,7 +83,7 @@ def run(state: Path | None, config: Path | None, work: Callable[[Opened], Awaita
 
 
 async def _opened(settings: Config, work: Callable[[Opened], Awaitable[T]]) -> T:
-    path = settings.state / "kgpud.sqlite3"
+    path = settings.state / statefolder.DATABASE
     if not path.exists():
         raise click.ClickException(f"{path} does not exist: start the daemon once, or see --state")
     if not os.access(path, os.R_OK | os.W_OK):

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 import click
 
+from kgpud import statefolder
 from kgpud.accounts import Accounts
 from kgpud.cli.state import (
     Opened,
@@ -124,7 +125,7 @@ def token(email: str, state: Path | None, config: Path | None) -> None:
     """Print a new token, once. The account's old one is dead from then on."""
 
     async def work(opened: Opened) -> str:
-        secret = load_or_create_secret(opened.config.state / "secret.key")
+        secret = load_or_create_secret(opened.config.state / statefolder.SECRET)
         account = await _accounts(opened).find(email)
         return await Tokens(opened.db, opened.clock, secret=secret).issue(account.account_id)
 
