@@ -1,7 +1,5 @@
 """`kgpud local-cluster`: the embedded cluster on its own, in the foreground."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

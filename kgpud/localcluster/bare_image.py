@@ -1,7 +1,5 @@
 """The image `bare:latest`: Debian's static busybox, its applets as links, and nothing else."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """bubblewrap: where it is, what it is told, and whether this host lets it work."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import importlib.util
@@ -65,8 +63,9 @@ def find(folder: Path) -> Path:
 
 async def require_sandboxes(bwrap: Path, uid: int | None) -> None:
     """Run one empty sandbox; raise StartError with the remedy when the host refuses it."""
-    argv = [str(bwrap), "--unshare-all", "--unshare-user", "--disable-userns", "--uid", "0",
-            "--gid", "0", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "true"]  # fmt: skip
+    argv = [str(bwrap), "--unshare-all", "--unshare-user", "--disable-userns"]
+    argv += ["--uid", "0", "--gid", "0", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    argv += ["--", "/bin/true"]
     user = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     probe = await asyncio.create_subprocess_exec(
         *argv,
@@ -108,8 +107,7 @@ def arguments(
 ) -> list[str]:
     """Return the whole command line of one pod's sandbox, whose PID 1 is ours."""
     argv = [str(bwrap)]
-    for kind in ("pid", "ipc", "uts", "cgroup-try", "net", "user"):
-        argv.append(f"--unshare-{kind}")
+    argv += [f"--unshare-{kind}" for kind in ("pid", "ipc", "uts", "cgroup-try", "net", "user")]
     argv += ["--disable-userns", "--as-pid-1", "--die-with-parent", "--new-session"]
     argv += ["--uid", "0", "--gid", "0", "--hostname", hostname, "--clearenv"]
     argv += root

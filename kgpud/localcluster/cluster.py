@@ -1,12 +1,11 @@
 """The cluster's inside: the registry, the nodes, and the pods that live on them."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import secrets
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from kgpud.localcluster import fleet, pod_events, pod_status, scheduler
 from kgpud.localcluster.errors import ApiError, already_exists, not_found
@@ -77,12 +76,9 @@ class Cluster:
     def schedule(self) -> None:
         """Place every pod that waits for a node, oldest first."""
         nodes = self.registry.all("nodes")
-        waiting = [one for one in self.registry.all("pods") if not one["spec"].get("nodeName")]
-        waiting = [one for one in waiting if "conditions" not in one["status"]] + [
-            one for one in waiting if "conditions" in one["status"]
-        ]
-        waiting.sort(key=lambda one: one["metadata"]["creationTimestamp"])
-        for pod in waiting:
+        for pod in self.registry.by_age("pods"):
+            if pod["spec"].get("nodeName"):
+                continue
             metadata = pod["metadata"]
             key = (metadata["namespace"], metadata["name"])
             try:
@@ -90,9 +86,7 @@ class Cluster:
             except scheduler.UnschedulableError as error:
                 self._leave_waiting(pod, str(error))
             else:
-                bound = self.registry.replace(
-                    "pods", *key, lambda pod, node=node: pod_status.assigned(pod, node)
-                )
+                bound = self.registry.replace("pods", *key, partial(pod_status.assigned, node=node))
                 message = f"Successfully assigned {'/'.join(key)} to {node}"
                 pod_events.record(self.registry, bound, "Normal", "Scheduled", message)
                 self._begin(bound, node)

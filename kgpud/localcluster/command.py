@@ -1,7 +1,5 @@
 """Starting and ending the local cluster: arguments, lock, readiness line, signals."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import fcntl

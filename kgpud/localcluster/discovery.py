@@ -1,7 +1,5 @@
 """What this API server says it has: versions, groups and resources."""
 
-from __future__ import annotations
-
 import platform
 from dataclasses import dataclass
 

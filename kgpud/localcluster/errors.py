@@ -1,7 +1,5 @@
 """What can go wrong: a start that is refused, a sandbox that won't come up, an API answer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 
@@ -55,6 +53,12 @@ def not_found(plural: str, name: str) -> ApiError:
 def no_such_path() -> ApiError:
     """Return the 404 for a path that no resource has."""
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def method_not_allowed() -> ApiError:
+    """Return the 405 for a verb that a resource does not have."""
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message, {})
 
 
 def bad_request(message: str) -> ApiError:

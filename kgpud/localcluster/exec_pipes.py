@@ -1,7 +1,5 @@
 """The cluster's ends of a command's pipes or terminal, without threads and without copies kept."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """One exec: a websocket on one side, a command in a pod on the other."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import fcntl
@@ -18,8 +16,8 @@ from kgpud.localcluster import exec_pipes, exec_status
 from kgpud.localcluster.errors import ExecRefusedError, SandboxError
 from kgpud.localcluster.sandbox import Running, Sandbox
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
-_CLOSE_MESSAGE = 2
+STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
+_END_STDIN = b"\xff\x00"
 
 
 @dataclass(frozen=True)
@@ -166,9 +164,8 @@ class Session:
             given.feed(data[1:])
         elif channel == RESIZE and master is not None:
             _resize(master, bytes(data[1:]))
-        elif channel == CLOSE and self._asked.protocol == exec_status.V5 and given is not None:
-            if len(data) == _CLOSE_MESSAGE and data[1] == STDIN:
-                given.end()
+        elif self._asked.protocol == exec_status.V5 and given is not None and data == _END_STDIN:
+            given.end()
 
 
 def _resize(master: int, body: bytes) -> None:

@@ -1,7 +1,5 @@
 """The document on channel 3 that ends an exec, in the words of Kubernetes 1.36."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Sequence

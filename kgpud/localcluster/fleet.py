@@ -1,7 +1,5 @@
 """The simulated nodes: the default menu, or a YAML file's, as Kubernetes Node objects."""
 
-from __future__ import annotations
-
 import platform
 import uuid
 from dataclasses import dataclass, fields

@@ -3,15 +3,19 @@
 Nothing here ever follows a link that a pod made.
 """
 
-from __future__ import annotations
-
+import asyncio
 import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from kgpud.localcluster.errors import StartError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _TRAVERSABLE = 0o001
 
@@ -56,7 +60,7 @@ def remove_tree(folder: Path) -> None:
         moved = 0
         while waiting:
             name = waiting.pop()
-            os.chmod(name, 0o700, dir_fd=base)  # noqa: PTH101  (relative to a descriptor)
+            os.chmod(name, 0o700, dir_fd=base)
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             here = os.open(name, flags, dir_fd=base)
             try:
@@ -64,13 +68,23 @@ def remove_tree(folder: Path) -> None:
                     if stat.S_ISDIR(os.lstat(entry, dir_fd=here).st_mode):
                         moved += 1
                         target = f"{folder.name}.gone-{moved}"
-                        os.chmod(entry, 0o700, dir_fd=here)  # noqa: PTH101
-                        os.rename(entry, target, src_dir_fd=here, dst_dir_fd=base)  # noqa: PTH104
+                        os.chmod(entry, 0o700, dir_fd=here)
+                        os.rename(entry, target, src_dir_fd=here, dst_dir_fd=base)
                         waiting.append(target)
                     else:
-                        os.unlink(entry, dir_fd=here)  # noqa: PTH108
+                        os.unlink(entry, dir_fd=here)
             finally:
                 os.close(here)
-            os.rmdir(name, dir_fd=base)  # noqa: PTH106
+            os.rmdir(name, dir_fd=base)
     finally:
         os.close(base)
+
+
+async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run blocking work in a thread and, even when cancelled, return only after it."""
+    done = asyncio.get_running_loop().run_in_executor(None, lambda: work(*args, **kwargs))
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait([done])
+        raise

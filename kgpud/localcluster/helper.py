@@ -12,8 +12,6 @@ It is told, in this order:
 When PID 1 has ended it says `gone` {code} and ends. When its socket closes it kills PID 1.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

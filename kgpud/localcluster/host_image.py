@@ -1,7 +1,5 @@
 """The image `kgpu-pytorch:latest`: the host's own tools, read-only, and a simulated nvidia-smi."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import stat

@@ -1,7 +1,5 @@
 """Joining a pod's namespaces from outside its PID namespace. Helper side."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import socket
@@ -90,7 +88,7 @@ def _wait_until_set_up(child: int) -> tuple[int, int]:
 
 
 def _has_nested_user_namespace(child: int, owner: int) -> bool:
-    nested = os.stat(f"/proc/{child}/ns/user").st_ino != os.fstat(owner).st_ino
+    nested = Path(f"/proc/{child}/ns/user").stat().st_ino != os.fstat(owner).st_ino
     maps = ("uid_map", "gid_map")
     return nested and all(Path(f"/proc/{child}/{name}").read_bytes() for name in maps)
 

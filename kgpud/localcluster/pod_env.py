@@ -1,7 +1,5 @@
 """A container's environment, as its spec and the secrets it names say."""
 
-from __future__ import annotations
-
 import base64
 import re
 from typing import Any
@@ -23,8 +21,8 @@ def environment(registry: Registry, pod: Document) -> dict[str, str]:
     container = pod["spec"]["containers"][0]
     for source in container.get("envFrom") or []:
         if reference := source.get("secretRef"):
-            for key, value in _secret(registry, namespace, reference).items():
-                env[(source.get("prefix") or "") + key] = value
+            for key, text in _secret(registry, namespace, reference).items():
+                env[(source.get("prefix") or "") + key] = text
     for entry in container.get("env") or []:
         value = _value(registry, pod, entry, env)
         if value is not None:

@@ -1,7 +1,5 @@
 """Event objects about pods, as `kubectl describe` shows them."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from datetime import UTC, datetime

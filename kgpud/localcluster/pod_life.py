@@ -1,15 +1,13 @@
 """One pod from its node to its end: what a kubelet does for it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from kgpud.localcluster import (
     bwrap,
@@ -17,16 +15,14 @@ from kgpud.localcluster import (
     pod_env,
     pod_events,
     pod_status,
-    quantity,
     reach,
+    readiness,
     rootfs,
+    volumes,
 )
-from kgpud.localcluster.errors import ExecRefusedError, SandboxError
+from kgpud.localcluster.errors import SandboxError
 from kgpud.localcluster.registry import Document, Registry
 from kgpud.localcluster.sandbox import Boot, Sandbox
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _DEFAULT_CWD = "/workspace"
 _RETRY_SECONDS = 2.0
@@ -89,7 +85,7 @@ class PodLife:
 
     async def clean(self) -> None:
         """Remove the pod's folder from the host; its processes must be gone."""
-        await _in_thread(folders.remove_tree, self._folder.path)
+        await folders.in_thread(folders.remove_tree, self._folder.path)
 
     def stop(self, grace: float) -> None:
         """Begin the end: TERM to PID 1, KILL after `grace` seconds; a later call may shorten it."""
@@ -131,13 +127,13 @@ class PodLife:
             await self._close_sandbox()
             policy = self._spec["restartPolicy"]
             if policy == "Never" or (policy == "OnFailure" and code == 0):
-                self._edit(lambda pod, code=code: pod_status.finished(pod, code))  # type: ignore[misc]
+                self._edit(partial(pod_status.finished, code=code))
                 return
-            self._edit(lambda pod, code=code: pod_status.exited(pod, code))  # type: ignore[misc]
+            self._edit(partial(pod_status.exited, code=code))
             await self._back_off(restarts)
             restarts += 1
-            await _in_thread(folders.remove_tree, self._folder.root)
-            await _in_thread(folders.remove_tree, self._folder.usr_local)
+            await folders.in_thread(folders.remove_tree, self._folder.root)
+            await folders.in_thread(folders.remove_tree, self._folder.usr_local)
 
     async def _back_off(self, restarts: int) -> None:
         if restarts == 0:
@@ -207,7 +203,7 @@ class PodLife:
             raise SandboxError("the pod has been deleted")
         env = pod_env.environment(self._registry, pod)
         image, cwd = self._container["image"], self._container.get("workingDir") or _DEFAULT_CWD
-        mounts = self._mounts()
+        mounts = volumes.mounts(self._spec, self._folder)
         numbers = {(address.ip, address.port): None for address in self._host.reach}
         wanted = rootfs.Wanted(
             image,
@@ -220,7 +216,7 @@ class PodLife:
                 if one.host not in (one.ip, "localhost")
             ],
         )
-        root = await _in_thread(rootfs.build, self._folder, wanted, self._host.images)
+        root = await folders.in_thread(rootfs.build, self._folder, wanted, self._host.images)
         argv = bwrap.arguments(self._host.bwrap, root, mounts, env, self.name[:63], cwd)
         boot = Boot(argv, self._folder.uid, env, cwd, list(numbers))
         self.sandbox = await Sandbox.start(boot)
@@ -228,31 +224,13 @@ class PodLife:
         self._event("Normal", "Started", "Container started")
         identity = f"bubblewrap://{uuid.uuid4().hex}{uuid.uuid4().hex}"
         known = rootfs.canonical_image(image) or image
-        probed = self._probe_command() is not None
+        probed = readiness.command(self._container) is not None
 
         def run(pod: Document) -> None:
             pod_status.running(pod, identity, self._addresses[1], known)
             pod_status.ready(pod, is_ready=not probed)
 
         self._edit(run)
-
-    def _mounts(self) -> list[bwrap.Mount]:
-        """Return the emptyDirs that the container mounts; other volumes are not offered."""
-        volumes = {volume["name"]: volume for volume in self._spec.get("volumes") or []}
-        mounts = []
-        for mount in self._container.get("volumeMounts") or []:
-            empty = volumes.get(mount["name"], {}).get("emptyDir")
-            if empty is None:
-                continue
-            source = self._folder.volume(mount["name"])
-            size = empty.get("sizeLimit")
-            if empty.get("medium") == "Memory":
-                room = quantity.whole(size) if size else None
-                mounts.append(bwrap.Mount(mount["mountPath"], None, room))
-            else:
-                read_only = bool(mount.get("readOnly"))
-                mounts.append(bwrap.Mount(mount["mountPath"], source, None, read_only))
-        return mounts
 
     async def _attend(self, sandbox: Sandbox) -> int:
         """Probe the pod and forward its connections until its container ends; return its code."""
@@ -262,36 +240,21 @@ class PodLife:
                 group.create_task(reach.forward(listener, address))
                 for listener, address in zip(sandbox.listeners, numbers.values(), strict=True)
             ]
-            if self._probe_command() is not None:
+            if readiness.command(self._container) is not None:
                 tasks.append(group.create_task(self._probe(sandbox)))
             code = await asyncio.shield(sandbox.gone)
             for task in tasks:
                 task.cancel()
         return code
 
-    def _probe_command(self) -> list[str] | None:
-        probe = self._container.get("readinessProbe") or {}
-        command: list[str] | None = (probe.get("exec") or {}).get("command")
-        return command
-
     async def _probe(self, sandbox: Sandbox) -> None:
-        probe, command = self._container["readinessProbe"], self._probe_command()
-        assert command is not None
-        await asyncio.sleep(probe.get("initialDelaySeconds") or 0)
-        failures = 0
-        while not sandbox.gone.done():
-            try:
-                passed = await sandbox.run(command, probe["timeoutSeconds"]) == 0
-            except ExecRefusedError:
-                passed = False
-            except SandboxError:
-                return
-            failures = 0 if passed else failures + 1
-            if passed or failures >= probe["failureThreshold"]:
-                self._edit(lambda pod, passed=passed: pod_status.ready(pod, is_ready=passed))  # type: ignore[misc]
-            if not passed:
-                self._event("Warning", "Unhealthy", "Readiness probe failed: ")
-            await asyncio.sleep(probe["periodSeconds"])
+        def set_ready(is_ready: bool) -> None:
+            self._edit(partial(pod_status.ready, is_ready=is_ready))
+
+        def unhealthy() -> None:
+            self._event("Warning", "Unhealthy", "Readiness probe failed: ")
+
+        await readiness.probe(sandbox, self._container, set_ready, unhealthy)
 
     async def _shut_down(self) -> None:
         """TERM, wait, KILL; then write how it ended."""
@@ -315,16 +278,6 @@ class PodLife:
         sandbox, self.sandbox = self.sandbox, None
         if sandbox is not None:
             await sandbox.close()
-
-
-async def _in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Run blocking work in a thread and, even when cancelled, return only after it."""
-    done = asyncio.get_running_loop().run_in_executor(None, lambda: work(*args, **kwargs))
-    try:
-        return await asyncio.shield(done)
-    except asyncio.CancelledError:
-        await asyncio.wait([done])
-        raise
 
 
 def _last_deletion(pod: Document) -> None:

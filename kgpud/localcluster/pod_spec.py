@@ -1,7 +1,5 @@
 """A pod as it was sent: checked, and given the defaults that the API server gives."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re
@@ -103,7 +101,30 @@ def _complete_container(pod: str, container: Document, where: str) -> None:
     for key in ("name", "image"):
         if not isinstance(container, dict) or not container.get(key):
             raise invalid("Pod", pod, f"{where}.{key}", "FieldValueRequired", "Required value")
-    resources = container.setdefault("resources", {}) or {}
+    _complete_resources(container.setdefault("resources", {}))
+    if probe := container.get("readinessProbe"):
+        wanted = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1}
+        for key, value in {**wanted, "failureThreshold": 3}.items():
+            probe.setdefault(key, value)
+    mounts = container.get("volumeMounts") or []
+    _check_paths(pod, [mount.get("mountPath") for mount in mounts], f"{where}.volumeMounts")
+    _check_paths(pod, [container.get("workingDir") or "/"], f"{where}.workingDir")
+    container.setdefault("terminationMessagePath", "/dev/termination-log")
+    container.setdefault("terminationMessagePolicy", "File")
+    latest = ":" not in container["image"].rpartition("/")[2] or container["image"].endswith(
+        ":latest"
+    )
+    container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
+
+
+def _check_paths(pod: str, paths: list[Any], field: str) -> None:
+    for path in paths:
+        if not isinstance(path, str) or not path.startswith("/") or ".." in path.split("/"):
+            words = f"Invalid value: \"{path}\": must be an absolute path without '..'"
+            raise invalid("Pod", pod, field, "FieldValueInvalid", words)
+
+
+def _complete_resources(resources: Document) -> None:
     for kind in ("limits", "requests"):
         for amount in (resources.get(kind) or {}).values():
             try:
@@ -112,22 +133,6 @@ def _complete_container(pod: str, container: Document, where: str) -> None:
                 raise bad_request(_QUANTITY_RULE) from None
     if limits := resources.get("limits"):
         resources["requests"] = {**limits, **(resources.get("requests") or {})}
-    if probe := container.get("readinessProbe"):
-        wanted = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1}
-        for key, value in {**wanted, "failureThreshold": 3}.items():
-            probe.setdefault(key, value)
-    for number, mount in enumerate(container.get("volumeMounts") or []):
-        path = mount.get("mountPath") or ""
-        if ".." in path.split("/") or not path.startswith("/") or path == "/":
-            field = f"{where}.volumeMounts[{number}].mountPath"
-            words = f"Invalid value: \"{path}\": must be an absolute path without '..'"
-            raise invalid("Pod", pod, field, "FieldValueInvalid", words)
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
-    latest = ":" not in container["image"].rpartition("/")[2] or container["image"].endswith(
-        ":latest"
-    )
-    container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
 
 
 def _quality(spec: Mapping[str, Any]) -> str:

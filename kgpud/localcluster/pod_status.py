@@ -3,8 +3,6 @@
 Each function edits the pod document it is given; the registry hands out a copy to edit.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from kgpud.localcluster.registry import Document, now

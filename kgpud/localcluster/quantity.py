@@ -1,7 +1,5 @@
 """Kubernetes quantities (`500m`, `2`, `64Gi`, `1e3`) as whole numbers."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 

@@ -1,7 +1,5 @@
 """The only way out of a pod: bytes between a listener in its network and one address outside."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import socket

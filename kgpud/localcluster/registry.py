@@ -3,8 +3,6 @@
 A stored document is never changed in place: `replace` stores another one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import itertools
@@ -20,6 +18,9 @@ Key = tuple[str, str, str]
 
 _HISTORY = 8192
 _FIRST_VERSION = 1000
+_METADATA_ORDER = (
+    "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp"
+)  # fmt: skip
 
 
 def now() -> str:
@@ -93,6 +94,10 @@ class Registry:
         ]
         return [document for _key, document in sorted(found, key=lambda pair: pair[0])]
 
+    def by_age(self, plural: str) -> list[Document]:
+        """Return the objects of a kind of all namespaces, oldest first."""
+        return [document for key, document in self._objects.items() if key[0] == plural]
+
     def is_forgotten(self, version: int) -> bool:
         """Whether changes after `version` are no longer all known."""
         return version < self._forgotten
@@ -125,10 +130,7 @@ class Registry:
 
 def _identity(metadata: Document) -> Document:
     """Return metadata in the order the API server writes it, with what it adds."""
-    first = {name: metadata[name] for name in ("name", "namespace") if name in metadata}
-    added = {"uid": str(uuid.uuid4()), "resourceVersion": "", "creationTimestamp": now()}
-    rest = {name: value for name, value in metadata.items() if name not in first | added}
-    generation = {"generation": metadata["generation"]} if "generation" in metadata else {}
-    rest.pop("generation", None)
-    middle = {"uid": added["uid"], "resourceVersion": "", **generation}
-    return {**first, **middle, "creationTimestamp": added["creationTimestamp"], **rest}
+    metadata = {**metadata, "uid": str(uuid.uuid4()), "resourceVersion": ""}
+    metadata["creationTimestamp"] = now()
+    first = {name: metadata[name] for name in _METADATA_ORDER if name in metadata}
+    return first | metadata

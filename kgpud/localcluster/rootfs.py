@@ -1,7 +1,5 @@
 """What a pod finds at `/`: the folder tree, the files of its own /etc, and each image's mounts."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Requests about stored objects: get, list, watch, create, patch, delete."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from kgpud.localcluster.errors import (
     bad_request,
     conflict,
     invalid,
+    method_not_allowed,
     no_such_path,
     not_found,
 )
@@ -173,8 +172,7 @@ def _resource(request: web.Request, verb: str = "get") -> Resource:
     if resource.namespaced is False and "namespace" in info:
         raise no_such_path()
     if verb not in resource.verbs:
-        message = "the server does not allow this method on the requested resource"
-        raise ApiError(405, "MethodNotAllowed", message, {})
+        raise method_not_allowed()
     return resource
 
 

@@ -1,7 +1,5 @@
 """Requests about what runs in a pod: exec and log."""
 
-from __future__ import annotations
-
 import asyncio
 
 from aiohttp import web

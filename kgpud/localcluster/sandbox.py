@@ -1,7 +1,5 @@
 """The cluster's side of one pod's helper: boot the sandbox, run commands, end it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools
@@ -13,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from kgpud.localcluster import wire
 from kgpud.localcluster.errors import ExecRefusedError, SandboxError
@@ -66,7 +64,7 @@ class Sandbox:
         self.gone: asyncio.Future[int] = self._loop.create_future()
 
     @classmethod
-    async def start(cls, boot: Boot) -> Sandbox:
+    async def start(cls, boot: Boot) -> Self:
         """Start a sandbox and return when commands can be run in it. SandboxError if it fails."""
         ours, theirs = wire.pair()
         ours.setblocking(False)
@@ -165,8 +163,7 @@ class Sandbox:
         started: asyncio.Future[tuple[int, int | None]] = self._loop.create_future()
         code: asyncio.Future[int] = self._loop.create_future()
         self._started[number], self._codes[number] = started, code
-        env = {**self._boot.env, "TERM": "xterm"} if tty else dict(self._boot.env)
-        env.update(self._boot.env)
+        env = {"TERM": "xterm", **self._boot.env} if tty else dict(self._boot.env)
         message = {"op": "exec", "id": number, "argv": list(argv), "tty": tty, "env": env}
         try:
             await self._send({**message, "cwd": self._boot.cwd}, streams)
@@ -178,7 +175,7 @@ class Sandbox:
         return Running(pid, master, code)
 
     async def run(self, argv: Sequence[str], within: float) -> int | None:
-        """Run a command with no input and no output; return its code, None when it took too long."""
+        """Run a command without input or output; return its code, None if it took too long."""
         nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
             running = await self.execute(argv, [nothing] * 3)

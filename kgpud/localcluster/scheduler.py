@@ -1,7 +1,5 @@
 """Which node a pod fits on. Pure: documents in, a name or a message out."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -55,7 +53,7 @@ def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) ->
         if not lacking:
             fitting.append((-free["nvidia.com/gpu"], -free["memory"], name))
     if fitting:
-        return min(fitting)[2]
+        return str(min(fitting)[2])
     raise UnschedulableError(_message(count, reasons, helpless))
 
 
@@ -102,7 +100,8 @@ def _selected(spec: Mapping[str, Any], node: Document) -> bool:
 
 def _expression(one: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     value = labels.get(one["key"])
-    operator, values = one.get("operator"), one.get("values") or []
+    operator: str = one.get("operator", "")
     if operator in ("Exists", "DoesNotExist"):
         return (value is not None) == (operator == "Exists")
+    values: list[str] = one.get("values") or []
     return (value in values) == (operator == "In")

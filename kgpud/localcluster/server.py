@@ -1,7 +1,5 @@
 """The HTTP side of the API server: every route on one page, behind one bearer token."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -11,13 +9,12 @@ from aiohttp.typedefs import Middleware
 
 from kgpud.localcluster import discovery
 from kgpud.localcluster.cluster import Cluster
-from kgpud.localcluster.errors import ApiError, no_such_path
+from kgpud.localcluster.errors import ApiError, method_not_allowed, no_such_path
 from kgpud.localcluster.registry import Document
 from kgpud.localcluster.routes_objects import Objects
 from kgpud.localcluster.routes_pods import Pods
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_METHOD_NOT_ALLOWED = 405
 _MAX_BODY = 8 << 20
 
 
@@ -78,9 +75,7 @@ async def _statuses(request: web.Request, handler: _Handler) -> web.StreamRespon
     except ApiError as error:
         return web.json_response(error.document(), status=error.code)
     except web.HTTPMethodNotAllowed:
-        message = "the server does not allow this method on the requested resource"
-        error = ApiError(_METHOD_NOT_ALLOWED, "MethodNotAllowed", message, {})
-        return web.json_response(error.document(), status=error.code)
+        return web.json_response(method_not_allowed().document(), status=405)
     except web.HTTPNotFound:
         return web.json_response(no_such_path().document(), status=404)
 

@@ -3,8 +3,6 @@
 Every command leads a session of its own, as under runc. Refusals carry runc's words.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

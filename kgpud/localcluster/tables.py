@@ -1,7 +1,5 @@
 """Lists as the tables that `kubectl get` prints."""
 
-from __future__ import annotations
-
 import calendar
 import time
 from collections.abc import Sequence
@@ -61,19 +59,22 @@ def _cell(plural: str, column: str, document: Document) -> str:
         return str(document["metadata"]["name"])
     if column == "Age":
         return _age(document["metadata"]["creationTimestamp"])
-    if plural == "pods":
-        return _pod_cell(column, document)
+    if plural in ("pods", "events"):
+        return (_pod_cell if plural == "pods" else _event_cell)(column, document)
     if plural == "nodes":
         info = document["status"]["nodeInfo"]
-        return {"Status": "Ready", "Roles": "<none>", "Version": info["kubeletVersion"]}[column]
-    if plural == "secrets":
-        return str(document.get("type") if column == "Type" else len(document.get("data") or {}))
-    involved = document["involvedObject"]
+        cells = {"Status": "Ready", "Roles": "<none>", "Version": str(info["kubeletVersion"])}
+        return cells[column]
+    return str(document.get("type") if column == "Type" else len(document.get("data") or {}))
+
+
+def _event_cell(column: str, event: Document) -> str:
+    involved = event["involvedObject"]
     cells = {
-        "Last Seen": _age(document["metadata"]["creationTimestamp"]),
+        "Last Seen": _age(event["metadata"]["creationTimestamp"]),
         "Object": f"{involved['kind'].lower()}/{involved['name']}",
     }
-    return cells.get(column) or str(document[column.lower()])
+    return cells.get(column) or str(event[column.lower()])
 
 
 def _pod_cell(column: str, pod: Document) -> str:
@@ -84,17 +85,21 @@ def _pod_cell(column: str, pod: Document) -> str:
         return f"{good}/{len(pod['spec']['containers'])}"
     if column == "Restarts":
         return str(sum(container["restartCount"] for container in containers))
-    if column == "IP":
-        return str(status.get("podIP") or "<none>")
-    if column == "Node":
-        return str(pod["spec"].get("nodeName") or "<none>")
+    if column in ("IP", "Node"):
+        return str(
+            (status.get("podIP") if column == "IP" else pod["spec"].get("nodeName")) or "<none>"
+        )
+    return _pod_state(pod, containers)
+
+
+def _pod_state(pod: Document, containers: list[dict[str, Any]]) -> str:
     if "deletionTimestamp" in pod["metadata"]:
         return "Terminating"
     for container in containers:
         for state in container["state"].values():
             if "reason" in state:
                 return str(state["reason"])
-    return str(status["phase"])
+    return str(pod["status"]["phase"])
 
 
 def _age(created: str) -> str:

@@ -1,7 +1,5 @@
 """Watches: the changes of one kind as lines of JSON, for as long as the client stays."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -71,23 +69,26 @@ async def _follow(
                 await _send(response, "ADDED", document)
         if query.get("sendInitialEvents") == "true":
             await _bookmark(response, scope, version, initial=True)
-    while True:
-        if registry.is_forgotten(version):
-            said = f"too old resource version: {version} ({registry.oldest})"
-            await _send(response, "ERROR", ApiError(410, "Expired", said).document())
-            return
+    while not registry.is_forgotten(version):
         changes = list(registry.since(version))
         version = max(version, registry.version)
         for change in changes:
             if change.plural == scope.plural:
                 await _send_change(response, scope, change)
-        try:
-            async with asyncio.timeout(_BOOKMARK_SECONDS):
-                while registry.version <= version:  # also for a version of the future
-                    await registry.wait()
-        except TimeoutError:
-            if bookmarks:
-                await _bookmark(response, scope, version, initial=False)
+        if not await _has_news(registry, version) and bookmarks:
+            await _bookmark(response, scope, version, initial=False)
+    said = f"too old resource version: {version} ({registry.oldest})"
+    await _send(response, "ERROR", ApiError(410, "Expired", said).document())
+
+
+async def _has_news(registry: Registry, version: int) -> bool:
+    """Wait for a change after `version`, which may be of the future; false when none came."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_BOOKMARK_SECONDS):
+            while registry.version <= version:
+                await registry.wait()
+            return True
+    return False
 
 
 async def _send_change(response: web.StreamResponse, scope: Scope, change: Change) -> None:

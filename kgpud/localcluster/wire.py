@@ -5,8 +5,6 @@ A large object travels in a memfd, so that no message meets the socket's buffer 
 Used on both sides; the standard library alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket
