@@ -7,7 +7,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import asyncssh
 
@@ -96,7 +96,7 @@ def fingerprint(key_data: bytes) -> str:
 
 
 class Owner(asyncssh.SSHServer):
-    """asyncssh's questions about one connection, answered. All forwarding is refused by default."""
+    """asyncssh's questions about one connection, answered. What is not here is refused."""
 
     def __init__(
         self, make_session: Callable[[Connection], asyncssh.SSHServerSession[bytes]]
@@ -127,6 +127,34 @@ class Owner(asyncssh.SSHServer):
         self,
     ) -> tuple[Channel, asyncssh.SSHServerSession[bytes]] | bool:
         """Open a session channel, up to sshd's number of them."""
-        if self._connection.route is None or len(self._connection.sessions) >= MAX_SESSIONS:
+        if self._connection.route is None:
             return False
+        if len(self._connection.sessions) >= MAX_SESSIONS:
+            raise asyncssh.ChannelOpenError(
+                asyncssh.OPEN_RESOURCE_SHORTAGE, f"at most {MAX_SESSIONS} sessions a connection"
+            )
         return Channel(self._connection), self._make_session(self._connection)
+
+    def connection_requested(self, *_: object) -> NoReturn:
+        """Refuse -L, -D and -W."""
+        raise _no_forwarding()
+
+    def unix_connection_requested(self, dest_path: str) -> NoReturn:
+        """Refuse -L to a socket's path."""
+        del dest_path
+        raise _no_forwarding()
+
+    def tun_requested(self, unit: int | None) -> NoReturn:
+        """Refuse -w."""
+        del unit
+        raise _no_forwarding()
+
+    def tap_requested(self, unit: int | None) -> NoReturn:
+        """Refuse -w with Tunnel=ethernet."""
+        del unit
+        raise _no_forwarding()
+
+
+def _no_forwarding() -> asyncssh.ChannelOpenError:
+    reason = "forwarding is disabled here"
+    return asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)
