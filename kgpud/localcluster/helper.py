@@ -54,6 +54,7 @@ class _Pod:
                 elif not self._answer():
                     ready.unregister(self.sock)
                     self._signal(signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
 
     def _answer(self) -> bool:
         received = wire.receive(self.sock)
@@ -143,8 +144,7 @@ def _become_sandbox(argv: list[str], kept: tuple[int, ...], log: int, helper: in
             os.dup2(fd, number)
         for fd in kept:
             os.set_inheritable(fd, True)
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(ignored, signal.SIG_DFL)
+        spawn.default_signals()
         os.execve(argv[0], argv, {})  # noqa: S606  (no shell is wanted)
     except OSError as error:
         os.write(2, f"{argv[0]}: {error}".encode())
@@ -196,7 +196,8 @@ def main(fd: int) -> None:
     """Run the helper on the message socket `fd` until its pod has ended."""
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spawn.default_signals()
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     received = wire.receive(sock)
     if received is None:
         return

@@ -72,6 +72,7 @@ class Sandbox:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", "-c", _START, _IMPORT_ROOT, str(theirs.fileno()),
                 pass_fds=[theirs.fileno()], stdin=asyncio.subprocess.DEVNULL, cwd="/", env={},
+                start_new_session=True,
             )  # fmt: skip
         except BaseException:
             ours.close()
@@ -201,7 +202,7 @@ class Sandbox:
 
     async def close(self) -> None:
         """Kill whatever is left of the pod and wait until its helper has ended too."""
-        self._loop.remove_reader(self._sock)
+        self._ended(_KILLED)
         self._sock.close()
         for listener in self.listeners:
             listener.close()
@@ -209,14 +210,7 @@ class Sandbox:
             self._loop.remove_reader(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = None
-        self._ended_quietly()
         await self._process.wait()
-
-    def _ended_quietly(self) -> None:
-        with contextlib.suppress(ValueError):
-            self._ended(_KILLED)
-        if self._up.done() and not self._up.cancelled():
-            self._up.exception()
 
     def _log_readable(self) -> None:
         assert self._log_fd is not None

@@ -53,6 +53,13 @@ def start(
     return Started(pid, master)
 
 
+def default_signals() -> None:
+    """Undo what Python, or whoever started the cluster, ignores: children would inherit it."""
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _open_terminal(terminals: int) -> tuple[int, int]:
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -128,8 +135,7 @@ def _become(
             fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
         for number, fd in enumerate(streams):
             os.dup2(fd, number, inheritable=True)
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(ignored, signal.SIG_DFL)
+        default_signals()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         doing = f'chdir to cwd ("{cwd}") set in config.json failed'
         os.chdir(cwd)
