@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kgpud.localcluster.errors import StartError
+from kgpud.localcluster.errors import SandboxError, StartError
 from kgpud.localcluster.syscalls import CAPABILITIES
 
 _PROBE_SECONDS = 10
-_INIT = 'trap "exit 143" TERM; while :; do sleep 2147483647 & wait; done'
 _SYSCTLS = (
     ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
     ("/proc/sys/kernel/unprivileged_userns_clone", "0",
@@ -105,7 +104,7 @@ def arguments(
     hostname: str,
     cwd: str,
 ) -> list[str]:
-    """Return the whole command line of one pod's sandbox, whose PID 1 is ours."""
+    """Return bwrap and its options for one pod; SandboxError when they can't be expressed."""
     argv = [str(bwrap)]
     argv += [f"--unshare-{kind}" for kind in ("pid", "ipc", "uts", "cgroup-try", "net", "user")]
     argv += ["--disable-userns", "--as-pid-1", "--die-with-parent", "--new-session"]
@@ -118,7 +117,10 @@ def arguments(
         argv += _mount(mount)
     for capability in CAPABILITIES:
         argv += ["--cap-add", capability]
-    return [*argv, "--dir", cwd, "--chdir", cwd, "--", "/bin/sh", "-c", _INIT]
+    argv += ["--dir", cwd, "--chdir", cwd]
+    if any("\0" in part for part in argv):
+        raise SandboxError("the pod's environment or paths hold a NUL byte")
+    return argv
 
 
 def _mount(mount: Mount) -> list[str]:

@@ -5,8 +5,10 @@ import asyncio
 import fcntl
 import json
 import os
+import resource
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +27,7 @@ from kgpud.localcluster.server import application
 # A 128 KiB argument may be escaped three bytes for one, and there may be several.
 _MAX_LINE = 8 << 20
 _DRAIN_SECONDS = 0.5
+_BACKLOG = 256
 _KUBECONFIG = """\
 apiVersion: v1
 kind: Config
@@ -80,8 +83,9 @@ async def serve(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    _raise_descriptor_limit()
     state = options.state.absolute()
-    with _locked(state):
+    with _locked(state), _bound(options.port) as listener:
         nodes = fleet.read_fleet(options.fleet) if options.fleet else fleet.default_fleet()
         reached = [reach.parse(text) for text in options.reach]
         pods = folders.pods_folder(state)
@@ -94,7 +98,7 @@ async def serve(options: Options) -> None:
             await bwrap.require_sandboxes(host.bwrap, pod_uid())
             async with asyncio.TaskGroup() as group:
                 cluster = Cluster(host, nodes, group)
-                async with _listening(cluster, state, options.port) as ready:
+                async with _listening(cluster, state, listener) as ready:
                     sys.stdout.write(json.dumps(ready) + "\n")
                     sys.stdout.flush()
                     if options.die_with_stdin:
@@ -103,6 +107,12 @@ async def serve(options: Options) -> None:
                 await cluster.close()
         finally:
             await asyncio.to_thread(folders.remove_tree, pods)
+
+
+def _raise_descriptor_limit() -> None:
+    """Take what the host allows: every exec needs half a dozen descriptors."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _locked:  # noqa: N801  (used as a with-statement's word)
@@ -129,8 +139,22 @@ class _locked:  # noqa: N801  (used as a with-statement's word)
         self._file.close()
 
 
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"--port {port}: {error.strerror}: give another, or 0") from None
+    return listener
+
+
 @asynccontextmanager
-async def _listening(cluster: Cluster, state: Path, port: int) -> AsyncIterator[dict[str, object]]:
+async def _listening(
+    cluster: Cluster, state: Path, listener: socket.socket
+) -> AsyncIterator[dict[str, object]]:
     """Serve HTTP and write the kubeconfig; yields the line that says so."""
     token, secret_path = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     runner = web.AppRunner(
@@ -143,13 +167,8 @@ async def _listening(cluster: Cluster, state: Path, port: int) -> AsyncIterator[
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise StartError(f"--port {port}: {error.strerror}: give another, or 0") from None
-        address, bound = runner.addresses[0][:2]
-        url = f"http://{address}:{bound}"
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        url = "http://{}:{}".format(*listener.getsockname())
         kubeconfig, for_kubectl = state / "kubeconfig", state / "kubectl.kubeconfig"
         _write_private(kubeconfig, _KUBECONFIG.format(url=url, user=f'{{token: "{token}"}}'))
         _write_private(for_kubectl, _KUBECONFIG.format(url=f"{url}/{secret_path}", user="{}"))

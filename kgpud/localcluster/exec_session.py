@@ -52,6 +52,8 @@ class Session:
             status = await self._run()
         except ExecRefusedError as error:
             status = exec_status.refused(self._asked.protocol, str(error))
+        except OSError as error:  # no descriptor or no memory is left for its pipes
+            status = exec_status.refused(self._asked.protocol, str(error))
         except SandboxError:
             status = exec_status.exited(self._asked.protocol, self._asked.argv, 137)
         await self._send(ERROR, status)

@@ -24,6 +24,8 @@ from typing import NoReturn
 from kgpud.localcluster import namespaces, spawn, syscalls, wire
 
 _LOG_BYTES = 4096
+# The pod's PID 1: reaps orphans, obeys TERM.
+_INIT = ("/bin/sh", "-c", 'trap "exit 143" TERM; while :; do sleep 2147483647 & wait; done')
 
 
 class _Pod:
@@ -125,13 +127,17 @@ def _start_sandbox(argv: list[str]) -> tuple[int, int, int, int]:
     os.write(rules, syscalls.chown_filter())
     os.lseek(rules, 0, os.SEEK_SET)
     control = ["--block-fd", str(block_in), "--info-fd", str(info_out), "--seccomp", str(rules)]
+    # By descriptor: the environment is in the options, and every user can read command lines.
+    options = os.memfd_create("options", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(options), "wb") as writing:
+        writing.write(b"".join(os.fsencode(part) + b"\0" for part in argv[1:]))
+    os.lseek(options, 0, os.SEEK_SET)
+    control += ["--args", str(options), "--", *_INIT]
     helper = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become_sandbox(
-            [argv[0], *control, *argv[1:]], (block_in, info_out, rules), log_out, helper
-        )
-    for fd in (info_out, block_in, log_out, rules):
+        _become_sandbox([argv[0], *control], (block_in, info_out, rules, options), log_out, helper)
+    for fd in (info_out, block_in, log_out, rules, options):
         os.close(fd)
     return pid, info, block, log
 

@@ -27,6 +27,9 @@ def environment(registry: Registry, pod: Document) -> dict[str, str]:
         value = _value(registry, pod, entry, env)
         if value is not None:
             env[entry["name"]] = value
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ConfigError(f"environment variable {name!r} can't be expressed")
     return env
 
 

@@ -185,7 +185,7 @@ class PodLife:
                 await self._start_once()
             except pod_env.ConfigError as error:
                 self._refuse("CreateContainerConfigError", str(error))
-                await self._registry.wait()
+                await self._registry.wait_for("secrets")
             except (SandboxError, OSError) as error:
                 self._refuse("CreateContainerError", str(error))
                 await asyncio.sleep(_RETRY_SECONDS)

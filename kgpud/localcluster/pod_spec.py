@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kgpud.localcluster import quantity
+from kgpud.localcluster import quantity, shapes
 from kgpud.localcluster.errors import bad_request, invalid
 from kgpud.localcluster.registry import Document
 
@@ -52,7 +52,8 @@ def parse_object(body: bytes, kind: str) -> Document:
         )
     if not isinstance(document.get("metadata"), dict):
         document["metadata"] = {}
-    return document
+    cleaned: Document = shapes.without_nulls(document)
+    return cleaned
 
 
 def require_name(kind: str, name: object) -> None:
@@ -70,11 +71,12 @@ def complete(document: Document) -> Document:
     document = copy.deepcopy(document)
     name = document["metadata"].get("name")
     require_name("Pod", name)
-    spec = document.get("spec")
-    if not isinstance(spec, dict) or not spec.get("containers"):
+    shapes.check("Pod", document, shapes.POD)
+    spec = document.get("spec") or {}
+    if not spec.get("containers"):
         raise invalid("Pod", name, "spec.containers", "FieldValueRequired", "Required value")
-    if not isinstance(spec["containers"], list):
-        raise bad_request('Pod in version "v1" cannot be handled as a Pod: spec.containers')
+    volumes = [volume["name"] for volume in spec.get("volumes") or []]
+    shapes.check_names(name, volumes, "spec.volumes.name")
     for number, container in enumerate(spec["containers"]):
         _complete_container(name, container, f"spec.containers[{number}]")
     defaults = {
@@ -99,7 +101,7 @@ def complete(document: Document) -> Document:
 
 def _complete_container(pod: str, container: Document, where: str) -> None:
     for key in ("name", "image"):
-        if not isinstance(container, dict) or not container.get(key):
+        if not container.get(key):
             raise invalid("Pod", pod, f"{where}.{key}", "FieldValueRequired", "Required value")
     _complete_resources(container.setdefault("resources", {}))
     if probe := container.get("readinessProbe"):
@@ -107,21 +109,15 @@ def _complete_container(pod: str, container: Document, where: str) -> None:
         for key, value in {**wanted, "failureThreshold": 3}.items():
             probe.setdefault(key, value)
     mounts = container.get("volumeMounts") or []
-    _check_paths(pod, [mount.get("mountPath") for mount in mounts], f"{where}.volumeMounts")
-    _check_paths(pod, [container.get("workingDir") or "/"], f"{where}.workingDir")
+    targets = [mount["mountPath"].rstrip("/") for mount in mounts]
+    shapes.check_paths(pod, targets, f"{where}.volumeMounts.mountPath")
+    shapes.check_paths(pod, [container.get("workingDir") or "/"], f"{where}.workingDir")
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")
     latest = ":" not in container["image"].rpartition("/")[2] or container["image"].endswith(
         ":latest"
     )
     container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
-
-
-def _check_paths(pod: str, paths: list[Any], field: str) -> None:
-    for path in paths:
-        if not isinstance(path, str) or not path.startswith("/") or ".." in path.split("/"):
-            words = f"Invalid value: \"{path}\": must be an absolute path without '..'"
-            raise invalid("Pod", pod, field, "FieldValueInvalid", words)
 
 
 def _complete_resources(resources: Document) -> None:

@@ -10,6 +10,7 @@ from kgpud.localcluster.errors import StartError
 _CHUNK = 256 * 1024
 _CONNECT_SECONDS = 10
 _CONNECTIONS = 256
+_AGAIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,12 @@ async def forward(listener: socket.socket, address: Address) -> None:
     async with asyncio.TaskGroup() as group:
         while True:
             await room.acquire()
-            inside, _peer = await loop.sock_accept(listener)
+            try:
+                inside, _peer = await loop.sock_accept(listener)
+            except OSError:  # out of descriptors, or the connection went before we took it
+                room.release()
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
             inside.setblocking(False)
             task = group.create_task(_join(inside, address))
             task.add_done_callback(lambda _task: room.release())

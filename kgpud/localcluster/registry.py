@@ -116,6 +116,15 @@ class Registry:
         """Return once something has changed after this call began."""
         await self._changed.wait()
 
+    async def wait_for(self, plural: str) -> None:
+        """Return once an object of a kind has changed after this call began."""
+        version = self.version
+        while True:
+            await self.wait()
+            if any(change.plural == plural for change in self.since(version)):
+                return
+            version = self.version
+
     def _store(self, key: Key, kind: str, document: Document, before: Document | None) -> Document:
         self.version += 1
         document["metadata"]["resourceVersion"] = str(self.version)

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from kgpud.localcluster import pod_spec, tables, watch
+from kgpud.localcluster import pod_spec, shapes, tables, watch
 from kgpud.localcluster.cluster import Cluster, require_uid
 from kgpud.localcluster.discovery import RESOURCES, Resource
 from kgpud.localcluster.errors import (
@@ -91,6 +91,7 @@ class Objects:
         if resource.plural == "pods":
             return self._created(request, pod_spec.complete(document), self._cluster.create_pod)
         pod_spec.require_name(resource.kind, metadata.get("name"))
+        shapes.check(resource.kind, document, shapes.STORED)
         if resource.plural == "secrets":
             _fold_secret(document)
         document = {"kind": resource.kind, "apiVersion": resource.api, **document}
@@ -132,6 +133,7 @@ class Objects:
                 "`spec.containers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations`"
             )
             raise invalid("Pod", metadata["name"], "spec", "FieldValueForbidden", words)
+        shapes.check(resource.kind, {**merged, "spec": {}}, shapes.STORED)
         if resource.plural == "secrets":
             _fold_secret(merged)
 
@@ -154,6 +156,8 @@ class Objects:
         grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
         if resource.plural == "pods":
             require_uid(found, (options.get("preconditions") or {}).get("uid"))
+            if grace is not None and not str(grace).lstrip("-").isdecimal():
+                raise bad_request(f"gracePeriodSeconds: a whole number is wanted, not {grace}")
             seconds = None if grace is None else max(0, int(grace))
             return web.json_response(self._cluster.delete_pod(found, seconds))
         metadata = found["metadata"]

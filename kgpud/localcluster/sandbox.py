@@ -117,13 +117,12 @@ class Sandbox:
         elif operation == "started":
             started = self._started.pop(message["id"])
             if not _settle(started, (message["pid"], fds[0] if fds else None)):
-                for fd in fds:
-                    os.close(fd)
+                _close_all(fds)
         elif operation == "refused":
             self._codes.pop(message["id"]).cancel()
             _fail(self._started.pop(message["id"]), ExecRefusedError(message["message"]))
-        elif operation == "up":
-            _settle(self._up, fds)
+        elif operation == "up" and not _settle(self._up, fds):
+            _close_all(fds)
         elif operation == "failed":
             _fail(self._up, SandboxError(message["message"]))
         elif operation == "gone":
@@ -229,6 +228,11 @@ class Sandbox:
     def log(self) -> bytes:
         """Return the last output of PID 1, at most 256 KiB."""
         return b"".join(self._log)
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _settle(future: asyncio.Future[Any] | None, value: object) -> bool:

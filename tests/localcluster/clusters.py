@@ -82,12 +82,20 @@ async def until(condition: Callable[[], bool]) -> None:
 class Result:
     """What one exec brought back."""
 
-    out: bytearray = field(default_factory=bytearray)
-    err: bytearray = field(default_factory=bytearray)
+    output: bytearray = field(default_factory=bytearray)
+    errors: bytearray = field(default_factory=bytearray)
     status: Document | None = None
     close_code: int | None = None
     first: bytes | None = None
     longest: int = 0
+
+    @property
+    def out(self) -> bytes:
+        return bytes(self.output)
+
+    @property
+    def err(self) -> bytes:
+        return bytes(self.errors)
 
     @property
     def code(self) -> int | None:
@@ -100,9 +108,9 @@ class Result:
         self.first = data if self.first is None else self.first
         self.longest = max(self.longest, len(data))
         if data[0] == 1:
-            self.out += data[1:]
+            self.output += data[1:]
         elif data[0] == 2:
-            self.err += data[1:]
+            self.errors += data[1:]
         elif data[0] == 3:
             self.status = json.loads(data[1:])
 

@@ -1,17 +1,26 @@
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from .clusters import Api, Running, is_ready, pod, running
+from .clusters import Api, Running, running
+
+SHARED = {"shared-full": "kgpu-pytorch:latest", "shared-bare": "bare:latest"}
+
+
+async def _start_shared_pods(cluster: Running) -> None:
+    headers = {"Authorization": f"Bearer {cluster.token}"}
+    async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+        for name, image in SHARED.items():
+            await Api(session).ready(name, image=image)
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One cluster for all tests that don't end it; pods have names of their own."""
-    state: Path = tmp_path_factory.mktemp("cluster")
-    with running(state) as started:
+    """One cluster, with a pod of each image, for all tests that don't end it."""
+    with running(tmp_path_factory.mktemp("cluster")) as started:
+        asyncio.run(_start_shared_pods(started))
         yield started
 
 
@@ -22,19 +31,22 @@ async def api(cluster: Running) -> AsyncIterator[Api]:
         yield Api(session)
 
 
-async def _shared(api: Api, name: str, image: str) -> str:
-    await api.call("POST", "pods", pod(name, image=image))
-    await api.wait(name, is_ready)
-    return name
+@pytest.fixture
+def full() -> str:
+    """The name of a ready pod of kgpu-pytorch, where a test leaves no process behind."""
+    return "shared-full"
 
 
 @pytest.fixture
-async def full(api: Api) -> str:
-    """The name of a ready pod of kgpu-pytorch that tests share."""
-    return await _shared(api, "shared-full", "kgpu-pytorch:latest")
+def bare() -> str:
+    """The name of a ready pod of bare, where a test leaves no process behind."""
+    return "shared-bare"
 
 
 @pytest.fixture
-async def bare(api: Api) -> str:
-    """The name of a ready pod of bare that tests share."""
-    return await _shared(api, "shared-bare", "bare:latest")
+async def own(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The name of a ready pod of the test's own."""
+    name = f"own-{abs(hash(request.node.nodeid))}"
+    await api.ready(name)
+    yield name
+    await api.delete(name)

@@ -102,12 +102,11 @@ async def test_much_output_arrives_whole_in_small_messages(api: Api, full: str) 
     assert result.longest <= 32769
 
 
-async def test_pings_are_answered_while_stdin_is_not_read(api: Api, full: str) -> None:
-    async with asyncio.timeout(WITHIN), api.connect(full, "sleep", "60", stdin=True) as socket:
+async def test_pings_are_answered_while_stdin_is_not_read(api: Api, own: str) -> None:
+    async with asyncio.timeout(WITHIN), api.connect(own, "sleep", "60", stdin=True) as socket:
         for _ in range(30):
             await socket.send_bytes(b"\0" + b"x" * 65535)
         await socket.ping(b"hol")
-        socket._reader  # noqa: B018
         assert (await socket.receive(timeout=WITHIN)).data == b"\x01"
         await _pong(socket)
 
@@ -181,13 +180,13 @@ async def test_an_interrupt_on_a_terminal(api: Api, full: str) -> None:
 
 
 async def test_a_background_job_holds_the_stream_a_detached_one_does_not(
-    api: Api, full: str
+    api: Api, own: str
 ) -> None:
-    held = await api.execute(full, "sh", "-c", "(sleep 0.5; echo late) & echo main; exit 5")
+    held = await api.execute(own, "sh", "-c", "(sleep 0.5; echo late) & echo main; exit 5")
     assert (held.out, held.code) == (b"main\nlate\n", 5)
     script = "setsid sleep 60 >/dev/null 2>&1 </dev/null & exit 5"
     async with asyncio.timeout(5):
-        assert (await api.execute(full, "sh", "-c", script)).code == 5
+        assert (await api.execute(own, "sh", "-c", script)).code == 5
 
 
 async def test_every_command_leads_a_session(api: Api, full: str) -> None:
@@ -204,20 +203,20 @@ async def test_a_command_of_100_kb(api: Api, full: str) -> None:
 
 @pytest.mark.parametrize("tty", [False, True])
 async def test_a_client_that_leaves_ends_stdin_and_nothing_else(
-    api: Api, full: str, tty: bool
+    api: Api, own: str, tty: bool
 ) -> None:
     mark = f"/tmp/left-{tty}"
     script = f"rm -f {mark} {mark}-end; touch {mark}; cat >/dev/null; touch {mark}-end; sleep 61"
-    async with api.connect(full, "sh", "-c", script, stdin=True, tty=tty) as socket:
+    async with api.connect(own, "sh", "-c", script, stdin=True, tty=tty) as socket:
         assert (await socket.receive()).data == b"\x01"
-        while (await api.execute(full, "test", "-e", mark)).code:
+        while (await api.execute(own, "test", "-e", mark)).code:
             pass
     for _ in range(1 if tty else 100):
-        ended = (await api.execute(full, "test", "-e", f"{mark}-end")).code == 0
+        ended = (await api.execute(own, "test", "-e", f"{mark}-end")).code == 0
         if ended:
             break
     assert ended is not tty
-    processes = await api.execute(full, "pgrep", "-cf", "sleep 61$" if not tty else f"touch {mark}")
+    processes = await api.execute(own, "pgrep", "-cf", "sleep 61$" if not tty else f"touch {mark}")
     assert int(processes.out) >= 1
 
 
