@@ -75,17 +75,18 @@ async def disagreements(conn: Connection) -> list[str]:
     )
     bills = await conn.rows(
         "SELECT r.pod_id, r.cost, r.charged_minutes, coalesce(-sum(l.amount), 0) AS paid,"
-        " coalesce(sum(CASE l.kind WHEN 'usage' THEN l.minutes ELSE -l.minutes END), 0) AS minutes"
+        " coalesce(sum(CASE l.kind WHEN 'usage' THEN l.minutes ELSE -l.minutes END), 0)"
+        " AS paid_minutes"
         " FROM rentals r LEFT JOIN ledger l"
         " ON l.pod_id = r.pod_id AND l.kind IN ('usage', 'refund')"
-        " GROUP BY r.pod_id HAVING r.cost <> paid OR r.charged_minutes <> minutes"
+        " GROUP BY r.pod_id HAVING r.cost <> paid OR r.charged_minutes <> paid_minutes"
     )
     return [
         f"account {row['account_id']}: balance {row['balance']}, ledger {row['total']}"
         for row in balances
     ] + [
         f"rental {row['pod_id']}: cost {row['cost']} for {row['charged_minutes']} min,"
-        f" ledger {row['paid']} for {row['minutes']} min"
+        f" ledger {row['paid']} for {row['paid_minutes']} min"
         for row in bills
     ]
 

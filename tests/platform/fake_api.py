@@ -129,6 +129,9 @@ class FakeApi:
             return refusal(404, "NotFound")
         if request.method == "DELETE":
             self._delete(kind, item)
+        if request.method == "PATCH":
+            merge(item, await request.json())
+            self.apply(kind, "MODIFIED", item)
         return web.json_response(item)
 
     def _delete(self, kind: str, item: Object) -> None:
@@ -176,6 +179,14 @@ class FakeApi:
                     await send(response, event)
             await changed.wait()
         return response
+
+
+def merge(item: Object, patch: Object) -> None:
+    for key, value in patch.items():
+        if isinstance(value, dict) and isinstance(item.get(key), dict):
+            merge(item[key], value)
+        else:
+            item[key] = value
 
 
 async def send(response: web.StreamResponse, event: Object) -> None:

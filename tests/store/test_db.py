@@ -181,8 +181,13 @@ async def test_two_processes_may_be_first(tmp_path: Path) -> None:
 async def test_a_later_versions_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "later.sqlite3"
     subprocess.run(  # noqa: ASYNC221 - nothing else runs here
-        [sys.executable, "-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("
-         "'PRAGMA user_version = 999')", str(path)],
+        [
+            sys.executable,
+            "-c",
+            "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("
+            "'PRAGMA user_version = 999')",
+            str(path),
+        ],
         check=True,
     )
     with pytest.raises(migrate.TooNew):
