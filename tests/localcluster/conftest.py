@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from .clusters import Api, Running, running
+from .clusters import Api, Running, processes_of, running, until
 
 SHARED = {"shared-full": "kgpu-pytorch:latest", "shared-bare": "bare:latest"}
 
@@ -44,9 +44,11 @@ def bare() -> str:
 
 
 @pytest.fixture
-async def own(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def own(api: Api, cluster: Running, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """The name of a ready pod of the test's own."""
     name = f"own-{abs(hash(request.node.nodeid))}"
+    before = set(processes_of(cluster))
     await api.ready(name)
     yield name
     await api.delete(name)
+    await until(lambda: not set(processes_of(cluster)) - before)

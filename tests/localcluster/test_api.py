@@ -160,8 +160,12 @@ async def test_a_watch_goes_on_from_a_version_and_an_old_one_is_expired(api: Api
 
 
 async def test_a_watch_with_initial_events_says_when_they_end(api: Api, full: str) -> None:
-    params = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "timeoutSeconds": "1"}
-    events = [event async for event in api.watch(fieldSelector=f"metadata.name={full}", **params)]
+    params = {"sendInitialEvents": "true", "allowWatchBookmarks": "true"}
+    events = []
+    async for event in api.watch(fieldSelector=f"metadata.name={full}", **params):
+        events.append(event)
+        if event["type"] == "BOOKMARK":
+            break
     assert [event["type"] for event in events] == ["ADDED", "BOOKMARK"]
     annotations = events[1]["object"]["metadata"]["annotations"]
     assert annotations == {"k8s.io/initial-events-end": "true"}

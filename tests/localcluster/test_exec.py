@@ -95,9 +95,9 @@ async def test_one_stdin_message_of_32_mib(api: Api, full: str) -> None:
 
 
 async def test_much_output_arrives_whole_in_small_messages(api: Api, full: str) -> None:
-    script = "import sys\nfor i in range(1 << 21): sys.stdout.write(f'{i:015}\\n')"
+    script = "import sys\nfor i in range(1 << 19): sys.stdout.write(f'{i:015}\\n')"
     result = await api.execute(full, "python3", "-c", script)
-    wanted = b"".join(b"%015d\n" % number for number in range(1 << 21))
+    wanted = b"".join(b"%015d\n" % number for number in range(1 << 19))
     assert hashlib.md5(result.out).digest() == hashlib.md5(wanted).digest()
     assert result.longest <= 32769
 
@@ -135,14 +135,14 @@ async def test_unread_stdin_blocks_the_client_and_the_status_still_comes(
 
 
 async def test_a_client_that_does_not_read_blocks_the_command(api: Api, full: str) -> None:
-    script = "rm -f /tmp/slow; head -c 200000000 /dev/zero; touch /tmp/slow"
+    script = "rm -f /tmp/slow; head -c 60000000 /dev/zero; touch /tmp/slow"
     async with asyncio.timeout(WITHIN), api.connect(full, "sh", "-c", script) as socket:
         await asyncio.sleep(0.5)
         assert (await api.execute(full, "test", "-e", "/tmp/slow")).code == 1
         total = 0
         async for message in socket:
             total += len(message.data) - 1 if message.data[0] == 1 else 0
-    assert total == 200_000_000
+    assert total == 60_000_000
 
 
 async def test_a_terminal_its_size_and_its_end(api: Api, full: str) -> None:

@@ -10,6 +10,9 @@ import aiohttp
 import psutil
 import pytest
 
+from kgpud.localcluster.errors import StartError
+from kgpud.localcluster.fleet import read_fleet
+
 from .clusters import Api, Running, is_ready, pod, processes_of, running, wait_gone
 
 
@@ -108,6 +111,7 @@ def test_a_start_that_is_refused_says_why_in_one_line(tmp_path: Path) -> None:
             tmp_path / "other", "--port", port
         )
     assert "HOST:PORT is wanted" in _refused(tmp_path, "--reach", "nonsense")
+    assert "--fleet" in _refused(tmp_path, "--fleet", str(tmp_path / "none"))
     (tmp_path / "file").write_text("x")
     assert "--state" in _refused(tmp_path / "file")
 
@@ -127,7 +131,10 @@ def test_a_start_that_is_refused_says_why_in_one_line(tmp_path: Path) -> None:
 def test_a_fleet_that_is_wrong_names_the_field(tmp_path: Path, text: str, said: str) -> None:
     fleet = tmp_path / "fleet.yaml"
     fleet.write_text(text)
-    assert said in _refused(tmp_path / "state", "--fleet", str(fleet))
+    with pytest.raises(StartError) as refused:
+        read_fleet(fleet)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 async def test_a_fleet_of_ones_own(tmp_path: Path) -> None:
