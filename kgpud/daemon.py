@@ -70,10 +70,10 @@ async def running(
     """Run the daemon while the block runs; what is yielded is ready for users.
 
     Afterwards it drains: HTTP stops, SSH sessions have `config.drain.seconds` (less once `hurry`
-    is set), the database closes. A crash in any background task ends the block.
+    is set), the database closes. A crash in any background task ends the block. The caller holds
+    `statefolder.locked`.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(statefolder.locked(config.state))
         db = await stack.enter_async_context(Database.open(config.state / statefolder.DATABASE))
         kubernetes = config.cluster
         cluster = await stack.enter_async_context(

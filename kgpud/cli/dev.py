@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from kgpud import daemon, embedded, logs
+from kgpud import daemon, embedded, logs, statefolder
 from kgpud.accounts import Accounts
 from kgpud.cli import devenv
 from kgpud.cli.failing import one_line
@@ -52,13 +52,12 @@ def dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
 
     Writes STATE/dev.env when it is ready, for a shell to source.
     """
-    with one_line():
+    with one_line(), statefolder.locked(state.absolute()):
         asyncio.run(_dev(state.absolute(), http, ssh, fleet))
 
 
 async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    old_token = devenv.take_token(state)
+    devenv.remove(state)
     sockets = daemon.Sockets(daemon.bind(http), daemon.bind(ssh))
     with (state / "kgpud.log").open("a", buffering=1) as log, stop_signals() as stop:
         logs.configure("info", log)
@@ -70,22 +69,23 @@ async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> 
         ):
             watch = tasks.create_task(cluster.watch())
             config = Config.dev(state, http=http, ssh=ssh, kubeconfig=cluster.kubeconfig)
-            await _serve(config, sockets, stop, old_token)
+            await _serve(config, sockets, stop)
             watch.cancel()
 
 
-async def _serve(
-    config: Config, sockets: daemon.Sockets, stop: Stop, old_token: str | None
-) -> None:
+async def _serve(config: Config, sockets: daemon.Sockets, stop: Stop) -> None:
     async with daemon.running(
         config, sockets, SystemClock(), hurry=stop.hurry, lost_reason=LOST_REASON
     ) as running:
         account = await _account(running.accounts)
-        token = await _token(running.tokens, account, old_token)
+        token = await _token(running.tokens, account, devenv.last_token(config.state))
         devenv.write(config.state, running, token)
-        click.echo(devenv.welcome(config.state, running, account))
-        await stop.asked.wait()
-        click.echo("Stopping: sessions are closed, pods go with the local cluster.")
+        try:
+            click.echo(devenv.welcome(config.state, running, account))
+            await stop.asked.wait()
+            click.echo("Stopping: sessions are closed, pods go with the local cluster.")
+        finally:
+            devenv.remove(config.state)
 
 
 async def _account(accounts: Accounts) -> Account:

@@ -10,31 +10,30 @@ from store.records import Account
 
 NAME = "dev.env"
 _KNOWN_HOSTS = "known_hosts"
-_TOKEN = "KGPU_API_TOKEN"  # noqa: S105 - a variable's name
+_TOKEN_FILE = "dev.token"  # noqa: S105 - a file's name
 
 
-def take_token(state: Path) -> str | None:
-    """Return the token of the last run, and remove its dev.env: it said «ready»."""
-    path = state / NAME
+def last_token(state: Path) -> str | None:
+    """Return the token that the last run handed out, if there was one."""
     try:
-        text = path.read_text()
+        return (state / _TOKEN_FILE).read_text().strip()
     except FileNotFoundError:
         return None
-    path.unlink()
-    for line in text.splitlines():
-        words = shlex.split(line)
-        if words and words[-1].startswith(f"{_TOKEN}="):
-            return words[-1].partition("=")[2]
-    return None
+
+
+def remove(state: Path) -> None:
+    """Remove dev.env, which says that a daemon is ready."""
+    (state / NAME).unlink(missing_ok=True)
 
 
 def write(state: Path, running: Running, token: str) -> None:
-    """Write known_hosts and then dev.env, whole and readable by its owner alone."""
+    """Write known_hosts, the token and then dev.env, each whole and for its owner alone."""
     known_hosts = state / _KNOWN_HOSTS
     _replace(known_hosts, f"[{running.ssh.host}]:{running.ssh.port} {running.host_key}\n")
+    _replace(state / _TOKEN_FILE, f"{token}\n")
     variables = {
         "KGPU_API_BASE": running.api_base,
-        _TOKEN: token,
+        "KGPU_API_TOKEN": token,
         "KGPU_SSH_HOST": running.ssh.host,
         "KGPU_SSH_PORT": str(running.ssh.port),
         "KGPU_DASHBOARD": _root(running.api_base),

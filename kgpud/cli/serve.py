@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kgpud import daemon, logs
+from kgpud import daemon, logs, statefolder
 from kgpud.cli.failing import one_line
 from kgpud.clock import SystemClock
 from kgpud.config import Config, load
@@ -32,7 +32,7 @@ def serve(path: Path) -> None:
 
 
 async def _serve(config: Config) -> None:
-    with stop_signals() as stop:
+    with statefolder.locked(config.state), stop_signals() as stop:
         sockets = daemon.Sockets(daemon.bind(config.http.listen), daemon.bind(config.ssh.listen))
         async with daemon.running(config, sockets, SystemClock(), hurry=stop.hurry) as running:
             click.echo(f"kgpud serves {running.api_base} and ssh on {running.ssh}", err=True)

@@ -14,10 +14,15 @@ from kgpud.rest.answers import Answer
 from kgpud.rest.auth import Access, authenticate, authorize
 from kgpud.rest.call import Call, Services
 from kgpud.rest.routes import ROUTES, Route
+from store.db import StoreUnavailable
 
 __all__ = ["Services", "build"]
 
 log = structlog.get_logger()
+
+_STORE_AWAY = UserError(
+    Code.STORE_UNAVAILABLE, "the database can't be used just now; nothing was changed, try again"
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -78,6 +83,9 @@ async def _answer_everything(request: web.Request, handler: Handler) -> web.Stre
             response = problems.of_user_error(error, trace)
             if response.status >= 500:  # noqa: PLR2004 - the first of them
                 log.exception("request_failed", code=str(error.code))
+        except StoreUnavailable as error:
+            log.error("store_unavailable", error=str(error))  # noqa: TRY400 - the disk's, not ours
+            response = problems.of_user_error(_STORE_AWAY, trace)
         except body.BodyRefused as error:
             response = problems.of_validation(error.cause, trace)
         except web.HTTPException as error:

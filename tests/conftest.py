@@ -1,0 +1,56 @@
+"""What every test must leave as it found it: no task, no process, no descriptor."""
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import psutil
+import pytest
+
+_BOUND_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers() -> Iterator[None]:
+    children, descriptors = _children(), _descriptors()
+    yield
+    left = [process for process in _children() if process not in children]
+    psutil.wait_procs(left, timeout=_BOUND_SECONDS)
+    left = [process for process in left if process.is_running()]
+    assert not left, f"processes left: {left}"
+    gc.collect()
+    opened = {fd: _target(fd) for fd in _descriptors() - descriptors}
+    assert not opened, f"descriptors left: {opened}"
+
+
+@pytest.fixture(autouse=True)
+async def no_leftover_tasks() -> AsyncIterator[None]:
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=_BOUND_SECONDS)
+    assert not left, f"tasks left: {left}"
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd")) - {str(_listing_descriptor())}
+
+
+def _listing_descriptor() -> int:
+    """Return the number that listdir itself takes, the lowest free one."""
+    descriptor = os.dup(0)
+    os.close(descriptor)
+    return descriptor
+
+
+def _target(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return "closed meanwhile"
