@@ -75,7 +75,8 @@ def _check_type(name: str) -> None:
 
 def _imported(line: str) -> PublicKey:
     try:
-        key = asyncssh.import_public_key(line)
+        # Without the comment, which asyncssh takes in ASCII alone.
+        key = asyncssh.import_public_key(" ".join(line.split(" ", 2)[:2]))
     except (asyncssh.KeyImportError, ValueError):
         raise KeyRefused("the key's base64 part is damaged; " + _PLACE_TO_LOOK) from None
     algorithm = key.get_algorithm()
