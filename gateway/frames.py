@@ -16,6 +16,8 @@ CLOSE = 255
 # v5 only: "no more stdin". v4 has no way to say it.
 END_OF_STDIN = bytes([CLOSE, STDIN])
 
+_MAX_EXIT_CODE = 255
+
 # One stdin message may be up to 32 MiB; smaller ones keep the far side's buffers small.
 MAX_STDIN = 1024 * 1024
 
@@ -40,10 +42,14 @@ def resize(columns: int, rows: int) -> bytes:
 
 def parse_status(payload: bytes) -> Status:
     """Read the document on channel 3. Raises ValueError for anything that isn't a v1 Status."""
-    document = json.loads(payload)
-    if not isinstance(document, dict) or document.get("status") not in {"Success", "Failure"}:
+    try:
+        document = json.loads(payload)
+    except RecursionError:
+        raise ValueError("a document nested too deeply") from None
+    if not isinstance(document, dict) or document.get("status") not in ("Success", "Failure"):
         raise ValueError("not a Status document")
-    message = str(document.get("message", ""))
+    # JSON can spell halves of characters, which nobody could print.
+    message = str(document.get("message", "")).encode(errors="replace").decode()
     if document["status"] == "Success":
         return Status(0, message)
     if document.get("reason") == "NonZeroExitCode":
@@ -56,5 +62,7 @@ def _exit_code(document: dict[str, object]) -> int:
     causes = details.get("causes") if isinstance(details, dict) else None
     for cause in causes if isinstance(causes, list) else []:
         if isinstance(cause, dict) and cause.get("reason") == "ExitCode":
-            return int(cause["message"])
+            code = int(str(cause.get("message")))
+            if 0 < code <= _MAX_EXIT_CODE:  # 256 would pass for a success on its way to SSH
+                return code
     raise ValueError("a NonZeroExitCode without its code")
