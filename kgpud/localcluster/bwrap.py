@@ -65,6 +65,15 @@ async def require_sandboxes(bwrap: Path, uid: int | None) -> None:
     argv = [str(bwrap), "--unshare-all", "--unshare-user", "--disable-userns"]
     argv += ["--uid", "0", "--gid", "0", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
     argv += ["--", "/bin/true"]
+    try:
+        code, said = await _probe(argv, uid)
+    except OSError as error:
+        raise StartError(_remedy(f"uid {uid}: {error}")) from None
+    if code != 0:
+        raise StartError(_remedy(" ".join(said.decode(errors="replace").split())))
+
+
+async def _probe(argv: Sequence[str], uid: int | None) -> tuple[int | None, bytes]:
     user = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
     probe = await asyncio.create_subprocess_exec(
         *argv,
@@ -81,8 +90,7 @@ async def require_sandboxes(bwrap: Path, uid: int | None) -> None:
         probe.kill()
         await probe.wait()
         said = b"it hung"
-    if probe.returncode != 0:
-        raise StartError(_remedy(said.decode(errors="replace").strip()))
+    return probe.returncode, said
 
 
 def _remedy(said: str) -> str:

@@ -85,28 +85,22 @@ async def serve(options: Options) -> None:
         loop.add_signal_handler(number, stop.set)
     _raise_descriptor_limit()
     state = options.state.absolute()
-    with _locked(state), _bound(options.port) as listener:
+    with _locked(state), _bound(options.port) as listener, folders.pods_folder(state) as pods:
         nodes = fleet.read_fleet(options.fleet) if options.fleet else fleet.default_fleet()
         reached = [reach.parse(text) for text in options.reach]
-        pods = folders.pods_folder(state)
-        leftovers = list(pods.iterdir())
-        for leftover in leftovers:
-            await asyncio.to_thread(folders.remove_tree, leftover)
         host = Host(Registry(), pods, bwrap.find(pods), reached, pod_uid)
         host.images.mkdir(mode=0o755)
-        try:
-            await bwrap.require_sandboxes(host.bwrap, pod_uid())
-            async with asyncio.TaskGroup() as group:
-                cluster = Cluster(host, nodes, group)
-                async with _listening(cluster, state, listener) as ready:
-                    sys.stdout.write(json.dumps(ready) + "\n")
-                    sys.stdout.flush()
-                    if options.die_with_stdin:
-                        _stop_at_end_of_stdin(stop)
-                    await stop.wait()
-                await cluster.close()
-        finally:
-            await asyncio.to_thread(folders.remove_tree, pods)
+        await bwrap.require_sandboxes(host.bwrap, pod_uid())
+        async with asyncio.TaskGroup() as group:
+            cluster = Cluster(host, nodes, group)
+            async with _listening(cluster, state, listener) as ready:
+                sys.stdout.write(json.dumps(ready) + "\n")
+                sys.stdout.flush()
+                group.create_task(asyncio.to_thread(folders.remove_orphans))
+                if options.die_with_stdin:
+                    _stop_at_end_of_stdin(stop)
+                await stop.wait()
+            await cluster.close()
 
 
 def _raise_descriptor_limit() -> None:

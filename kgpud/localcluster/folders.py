@@ -5,10 +5,12 @@ Nothing here ever follows a link that a pod made.
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -17,31 +19,75 @@ from kgpud.localcluster.errors import StartError
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_TRAVERSABLE = 0o001
+_ELSEWHERE = Path("/var/tmp")  # noqa: S108  (what is found there is checked and locked)
+_PREFIX = "kgpud-pods-"
 
 
-def pods_folder(state: Path) -> Path:
-    """Return (and make) the folder for pods: `state/pods` where the pods' uids can reach it.
+@contextlib.contextmanager
+def pods_folder(state: Path) -> Iterator[Path]:
+    """Hold an empty folder for pods, and take it away at the end: `state/pods` if that will do.
 
     As root a pod has a host uid of its own; where `state` is closed to others (a home, a
     temporary folder of mode 0700) the folder lies in /var/tmp under a name made from `state`.
-    Raises StartError when that name is taken by somebody else.
+    It is locked as long as it is held. Raises StartError when somebody else has that name.
     """
-    mine = state / "pods"
-    if os.geteuid() != 0:
-        mine.mkdir(mode=0o700, exist_ok=True)
-        return mine
-    if all(parent.stat().st_mode & _TRAVERSABLE for parent in (state, *state.parents)):
-        folder = mine
-    else:
+    folder = state / "pods"
+    is_root = os.geteuid() == 0
+    if is_root and not all(_is_open(parent) for parent in (state, *state.parents)):
         digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
-        folder = Path("/var/tmp") / f"kgpud-pods-{digest}"  # noqa: S108  (checked right below)
-    folder.mkdir(mode=0o711, exist_ok=True)
+        folder = _ELSEWHERE / f"{_PREFIX}{digest}"
+    folder.mkdir(mode=0o711 if is_root else 0o700, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0:
-        raise StartError(f"{folder} exists and is not a folder of root's: remove it")
-    folder.chmod(0o711)
-    return folder
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise StartError(f"{folder} exists and is not a folder of ours: remove it")
+    folder.chmod(0o711 if is_root else 0o700)
+    lock = _locked(folder)
+    if lock is None:
+        raise StartError(f"{folder} is held by another local cluster: end it")
+    try:
+        _empty(folder)
+        yield folder
+    finally:
+        _empty(folder)
+        folder.rmdir()
+        os.close(lock)
+
+
+def remove_orphans() -> None:
+    """Remove the folders in /var/tmp whose clusters were killed and never came back. Blocking."""
+    if os.geteuid() != 0:
+        return
+    for folder in _ELSEWHERE.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if folder.lstat().st_uid != 0 or (lock := _locked(folder)) is None:
+                continue
+            try:
+                _empty(folder)
+                folder.rmdir()
+            finally:
+                os.close(lock)
+
+
+def _is_open(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder against others; None when one of them has it, or it is just going away."""
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder.stat().st_ino == os.fstat(held).st_ino:
+            return held
+    except OSError:
+        pass
+    os.close(held)
+    return None
+
+
+def _empty(folder: Path) -> None:
+    for child in list(folder.iterdir()):
+        remove_tree(child)
 
 
 def remove_tree(folder: Path) -> None:
@@ -57,7 +103,7 @@ def remove_tree(folder: Path) -> None:
     base = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         waiting = [folder.name]
-        moved = 0
+        moved, run = 0, secrets.token_hex(4)  # an interrupted removal may have left such names
         while waiting:
             name = waiting.pop()
             os.chmod(name, 0o700, dir_fd=base)
@@ -67,7 +113,7 @@ def remove_tree(folder: Path) -> None:
                 for entry in os.listdir(here):  # noqa: PTH208  (of a descriptor)
                     if stat.S_ISDIR(os.lstat(entry, dir_fd=here).st_mode):
                         moved += 1
-                        target = f"{folder.name}.gone-{moved}"
+                        target = f"{folder.name}.gone-{run}-{moved}"
                         os.chmod(entry, 0o700, dir_fd=here)
                         os.rename(entry, target, src_dir_fd=here, dst_dir_fd=base)
                         waiting.append(target)

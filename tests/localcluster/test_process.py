@@ -13,7 +13,7 @@ import pytest
 from kgpud.localcluster.errors import StartError
 from kgpud.localcluster.fleet import read_fleet
 
-from .clusters import Api, Running, is_ready, pod, processes_of, running, wait_gone
+from .clusters import Api, Running, is_ready, pod, processes_of, running, until, wait_gone
 
 
 async def _with_a_busy_pod(cluster: Running) -> list[psutil.Process]:
@@ -154,3 +154,16 @@ async def test_a_fleet_of_ones_own(tmp_path: Path) -> None:
             "pods": "110",
         }
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's pods may live in /var/tmp")
+async def test_a_killed_clusters_folder_is_removed_by_any_later_start(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir(mode=0o700)
+    with running(tmp_path / "killed") as cluster:
+        await _with_a_busy_pod(cluster)
+        processes = processes_of(cluster)
+        cluster.stop(signal.SIGKILL)
+        assert wait_gone(processes) == []
+    assert len(_pod_folders(tmp_path / "killed")) == 1
+    with running(tmp_path / "other"):
+        await until(lambda: not _pod_folders(tmp_path / "killed"))
