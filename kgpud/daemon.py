@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -52,9 +52,19 @@ class Running:
 
     accounts: Accounts
     tokens: Tokens
-    http: Address
     api_base: str
     ssh: Address
+    host_key: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What runs, built and not yet started."""
+
+    services: Services
+    bastion: Bastion
+    metering: Metering
+    reconcile: Reconcile
     host_key: str
 
 
@@ -73,59 +83,61 @@ async def running(
     is set), the database closes. A crash in any background task ends the block. The caller holds
     `statefolder.locked`.
     """
-    async with AsyncExitStack() as stack:
-        db = await stack.enter_async_context(Database.open(config.state / statefolder.DATABASE))
-        kubernetes = config.cluster
-        cluster = await stack.enter_async_context(
-            Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace)
-        )
-        async with _wired(config, sockets, clock, db, cluster, lost_reason, hurry) as daemon:
-            yield daemon
+    kubernetes = config.cluster
+    async with (
+        Database.open(config.state / statefolder.DATABASE) as db,
+        Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace) as cluster,
+    ):
+        parts = await _build(config, sockets, clock, db, cluster, lost_reason)
+        async with asyncio.TaskGroup() as tasks:
+            loops = [
+                tasks.create_task(parts.reconcile.run()),
+                tasks.create_task(parts.metering.run()),
+            ]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(parts.reconcile.wait_ready(), _FIRST_LIST_SECONDS)
+            async with (
+                parts.bastion.listening(
+                    sockets.ssh, drain_seconds=config.drain.seconds, hurry=hurry
+                ),
+                _serving(parts.services, sockets.http),
+            ):
+                yield _running(parts)
+            for loop in loops:
+                loop.cancel()
 
 
-@asynccontextmanager
-async def _wired(
+async def _build(
     config: Config,
     sockets: Sockets,
     clock: Clock,
     db: Database,
     cluster: Cluster,
     lost_reason: str,
-    hurry: asyncio.Event,
-) -> AsyncIterator[Running]:
-    http, ssh = bound(sockets.http), bound(sockets.ssh)
+) -> _Parts:
+    http = bound(sockets.http)
     settings = await _rent_settings(config, db, clock, http)
-    accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus)
-    tokens = Tokens(db, clock, secret=load_or_create_secret(config.state / statefolder.SECRET))
+    secret = load_or_create_secret(config.state / statefolder.SECRET)
+    tokens = Tokens(db, clock, secret=secret)
     view = ClusterView()
     catalog = Catalog(view, config.gpu)
     executor = Executor(cluster)
-    # The bastion comes last, and nobody is cut before it is there.
-    rentals = Rentals(
-        db,
-        clock,
-        cluster,
-        catalog,
-        tokens,
-        settings,
-        lambda pod_id, reason: bastion.cut(pod_id, farewell(reason)),
-    )
-    host_key_file = config.state / statefolder.HOST_KEY
-    host_key = ensure_host_key(host_key_file)
-    bastion = Bastion(Routing(rentals, clock, config.cluster.namespace), executor, [host_key_file])
-    metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
-    reconcile = Reconcile(
-        db,
-        clock,
-        cluster,
-        view,
-        rentals,
-        installation=settings.installation.id,
-        lost_reason=lost_reason,
-    )
-    told = config.ssh_address(ssh)
+
+    def cut(pod_id: str, reason: str) -> None:
+        # The bastion comes last, and nobody is cut before it is there.
+        bastion.cut(pod_id, farewell(reason))
+
+    rentals = Rentals(db, clock, cluster, catalog, tokens, settings, cut)
+    routing = Routing(rentals, clock, cluster.namespace)
+    host_key = config.state / statefolder.HOST_KEY
+    public_host_key = ensure_host_key(host_key)
+    bastion = Bastion(routing, executor, [host_key])
+    installed = settings.installation.id
+    told = config.ssh_address(bound(sockets.ssh))
     services = Services(
-        accounts=accounts,
+        accounts=Accounts(
+            db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus
+        ),
         tokens=tokens,
         catalog=catalog,
         rentals=rentals,
@@ -134,20 +146,22 @@ async def _wired(
         api_base=config.api_base(http),
         ssh_host=told.host,
         ssh_port=told.port,
-        namespace=config.cluster.namespace,
+        namespace=cluster.namespace,
         default_image=config.images.default,
     )
-    async with asyncio.TaskGroup() as tasks:
-        loops = [tasks.create_task(reconcile.run()), tasks.create_task(metering.run())]
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(reconcile.wait_ready(), _FIRST_LIST_SECONDS)
-        async with (
-            bastion.listening(sockets.ssh, drain_seconds=config.drain.seconds, hurry=hurry),
-            _serving(services, sockets.http),
-        ):
-            yield Running(accounts, tokens, http, services.api_base, told, host_key)
-        for loop in loops:
-            loop.cancel()
+    metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
+    reconcile = Reconcile(
+        db, clock, cluster, view, rentals, installation=installed, lost_reason=lost_reason
+    )
+    return _Parts(services, bastion, metering, reconcile, public_host_key)
+
+
+def _running(parts: _Parts) -> Running:
+    services = parts.services
+    ssh = Address(services.ssh_host, services.ssh_port)
+    return Running(
+        services.accounts, services.tokens, services.api_base, ssh, host_key=parts.host_key
+    )
 
 
 async def _rent_settings(config: Config, db: Database, clock: Clock, http: Address) -> RentSettings:
