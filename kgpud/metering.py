@@ -51,8 +51,9 @@ class Metering:
         """Charge every minute begun by now; return the rentals that ended for want of credits."""
         now = self._clock.now_ms()
         async with self._db.reading() as rx:
-            if not await rentals.due(rx, now):
-                return []
+            first = await rentals.next_due(rx)
+        if first is None or first > now:
+            return []
         async with self._db.transaction() as tx:
             ended = await _charge_due(tx, await rentals.due(tx, now), now)
         for one in ended:

@@ -128,7 +128,7 @@ class Reconcile:
     async def _take(self, pods: Iterable[PodState]) -> None:
         ours = [pod for pod in pods if pod.installation == self._installation]
         await self._patiently(lambda: self._rentals.observe(ours))
-        await self._warn_of_strangers(ours)
+        await self._patiently(lambda: self._warn_of_strangers(ours))
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do a step that writes to the store, as often as it takes for the disk to allow it."""
@@ -215,8 +215,10 @@ class Reconcile:
             self._rentals.sweep_wanted.clear()
             try:
                 await self.sweep()
-            except StoreUnavailable as error:
-                log.error("reconcile.store_unavailable", error=str(error))  # noqa: TRY400
+            except* StoreUnavailable as errors:
+                # Its deletions run side by side, so one or several may have met a full disk.
+                error = str(errors.exceptions[0])
+                log.error("reconcile.store_unavailable", error=error)  # noqa: TRY400 - no traceback
 
 
 def _last_known(rental: Rental, now: int) -> int:

@@ -18,7 +18,7 @@ from kgpud.metering import Ended, close_rental
 from kgpud.renting import RentRequest, RentSettings
 from kgpud.tokens import Tokens
 from store import keys, rentals
-from store.db import Connection, Database
+from store.db import Connection, Database, StoreUnavailable
 from store.records import Rental
 
 __all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "every", "release"]
@@ -198,9 +198,16 @@ class Rentals:
         """Write what `touch` was told since the last time."""
         self._flushed_at = self._clock.now_ms()
         active, self._active = self._active, {}
-        if active:
+        if not active:
+            return
+        try:
             async with self._db.transaction() as tx:
                 await rentals.save_activity(tx, active.items())
+        except StoreUnavailable as error:
+            # No session ends because of it: it is written with what comes next.
+            log.warning("rental.activity_unsaved", error=str(error))
+            for pod_id, at in active.items():
+                self._active[pod_id] = max(at, self._active.get(pod_id, 0))
 
     async def _create(self, rental: Rental, request: RentRequest) -> Rental:
         token = self._tokens.pod_token(rental.pod_id)

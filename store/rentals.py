@@ -208,6 +208,17 @@ async def save_activity(conn: Connection, seen: Iterable[tuple[str, int]]) -> No
     )
 
 
+async def next_due(conn: Connection) -> int | None:
+    """Return when the first minute begins, or began, that no live rental was charged for yet."""
+    row = await conn.row(
+        "SELECT min(started_at + charged_minutes * 60000) AS at FROM rentals"
+        " WHERE ended_at IS NULL AND started_at IS NOT NULL"
+        " AND started_at + charged_minutes * 60000 <= coalesce(finished_at, 1 << 62)"
+    )
+    assert row is not None
+    return None if row["at"] is None else int(row["at"])
+
+
 async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due]:
     """Return every live rental, or the one named, with minutes begun by `now` and not charged."""
     rows = await conn.rows(

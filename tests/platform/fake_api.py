@@ -115,16 +115,20 @@ class FakeApi:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return refusal(401, "Unauthorized")
         self.log.append((request.method, request.path))
-        kind, name = request.match_info["kind"], request.match_info.get("name")
-        if request.method == "GET" and "watch" in request.query:
-            return await self._watch(request, kind)
-        if request.method == "GET":
-            items = list(self.objects[kind].values())
-            metadata = {"resourceVersion": str(self._version)}
-            return web.json_response({"items": items, "metadata": metadata})
+        kind = request.match_info["kind"]
+        if "name" in request.match_info:
+            return await self._one(request, kind)
         if request.method == "POST":
             return await self._create(request, kind)
-        item = self.objects[kind].get(name or "")
+        if "watch" in request.query:
+            return await self._watch(request, kind)
+        items = list(self.objects[kind].values())
+        return web.json_response(
+            {"items": items, "metadata": {"resourceVersion": str(self._version)}}
+        )
+
+    async def _one(self, request: web.Request, kind: str) -> web.StreamResponse:
+        item = self.objects[kind].get(request.match_info["name"])
         if item is None:
             return refusal(404, "NotFound")
         if request.method == "DELETE":

@@ -1,8 +1,9 @@
 """Charging against the real store: each minute once, never below zero, whatever comes."""
 
+import asyncio
 import time
 
-from kgpud.metering import Ended
+from kgpud.metering import Ended, Metering
 from kgpud.rentals import release
 from store import keys, rentals
 from store.records import Rental
@@ -166,16 +167,37 @@ async def test_ten_thousand_rentals_are_charged_well_under_a_second(
             " last_activity_at) VALUES (?, ?, 'r', 'i', 'v100', 1, '1', '1Gi', 1, 600, ?, ?, ?)",
             [(f"p{n}", ids[n % 20], now, now, now) for n in range(10_000)],
         )
+    # CPU time of all threads: the suite may share the machine. 0.25 s where this was written.
     took = []
     for _ in range(3):
         clock.advance(60)
-        began = time.perf_counter()
+        began = time.process_time()
         await still.metering.charge()
-        took.append(time.perf_counter() - began)
-    print(f"10,000 rentals: {[f'{t * 1000:.0f} ms' for t in took]}")
-    assert min(took) < 0.7
-    # An idle pass, as most are.
-    began = time.perf_counter()
+        took.append(time.process_time() - began)
+    assert min(took) < 0.9
+    # A pass with nothing to charge, as most are.
+    began = time.process_time()
     await still.metering.charge()
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     await still.sound()
+
+
+async def test_the_loop_charges_every_second_and_pauses_without_news(
+    still: World, clock: ManualClock
+) -> None:
+    account = await still.account()
+    await runs(still, account.account_id, "p1")
+    fresh = False
+    metering = Metering(still.db, clock, still.rentals.on_ended, may_charge=lambda: fresh)
+    async with asyncio.TaskGroup() as group:
+        loop = group.create_task(metering.run())
+        for _ in range(3):
+            await until(lambda: clock.sleeping == 1)
+            clock.advance(60)
+        await until(lambda: clock.sleeping == 1)
+        assert (await still.row("p1")).charged_minutes == 0
+        fresh = True
+        clock.advance(1)
+        await until(lambda: clock.sleeping == 1)
+        assert (await still.row("p1")).charged_minutes == 4
+        loop.cancel()

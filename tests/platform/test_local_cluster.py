@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kgpud.clock import SystemClock
-from kgpud.metering import Metering
 from tests.platform.world import World, platform, running, until, wish
 
 
@@ -47,7 +46,7 @@ async def world(tmp_path: Path, kubeconfig: Path) -> AsyncIterator[World]:
 
 async def ready(world: World, account_id: str, pod_id: str) -> None:
     async with asyncio.timeout(10):
-        while not (await world.rentals.get(account_id, pod_id)).ready:
+        while not (await world.rentals.get(account_id, pod_id)).ready:  # noqa: ASYNC110 - polls
             await asyncio.sleep(0.01)
 
 
@@ -59,8 +58,7 @@ async def test_a_rental_from_rent_to_gone(world: World) -> None:
     pod_id = rented.rental.pod_id
     assert {m.gpu_model: m.free for m in world.catalog.menu()}["rtx4090"] == 0
     await ready(world, account, pod_id)
-    metering: Metering = world.metering
-    await metering.charge()
+    await world.metering.charge()
     rental = await world.rentals.get(account, pod_id)
     assert (rental.phase, rental.charged_minutes, rental.cost) == ("Running", 1, 16)
     assert rental.created_at <= (rental.started_at or 0) <= (rental.ready_at or 0)
