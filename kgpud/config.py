@@ -243,6 +243,8 @@ class Config:
             ssh=Ssh(ssh),
             cluster=Kubernetes(kubeconfig.absolute()),
             images=Images(local=("kgpu-pytorch:latest", "bare:latest")),
+            # The pods end with the daemon: there is nothing to wait for.
+            drain=Drain(seconds=0),
         )
 
     def api_base(self, listening: Address) -> str:

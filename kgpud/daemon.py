@@ -105,6 +105,7 @@ async def running(
                 yield _running(parts)
             for loop in loops:
                 loop.cancel()
+        await parts.services.rentals.flush_activity()
 
 
 async def _build(
