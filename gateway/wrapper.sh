@@ -4,32 +4,32 @@
 # A handler, not an ignore: children get the default back, and `kill 0` does not take us along.
 trap : HUP INT QUIT TERM PIPE
 exec 3<&0 4>&2
-tty=$1 kind=$2
+__tty=$1 __kind=$2
 shift 2
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
-[ "$kind" = argv ] || unset KGPU_API_TOKEN
+[ "$__kind" = argv ] || unset KGPU_API_TOKEN
 cd /workspace 2>/dev/null || cd 2>/dev/null
-for shell in "${SHELL:-}" /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
-  [ -x "$shell" ] && break
+for __shell in "${SHELL:-}" /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
+  [ -x "$__shell" ] && break
 done
-if [ "$kind" = octal ]; then
-  text=
+if [ "$__kind" = octal ]; then
+  __text=
   # The dot keeps the newlines that $() would strip.
-  for word; do text=$text$(printf '%b.' "$word"); text=${text%.}; done
-  set -- "$text"
+  for __word; do __text=$__text$(printf '%b.' "$__word"); __text=${__text%.}; done
+  set -- "$__text"
 fi
 # Our own "Killed" or "Terminated" is nobody's output. (A subshell, since dash redirects itself.)
-case $kind in
+case $__kind in
   argv) (exec sh -c 'exec "$@"' sh "$@" 2>&4 3<&- 4>&-) ;;
-  login) (exec "$shell" -l 2>&4 3<&- 4>&-) ;;
-  *) (exec "$shell" -c "$1" 2>&4 3<&- 4>&-) ;;
+  login) (exec "$__shell" -l 2>&4 3<&- 4>&-) ;;
+  *) (exec "$__shell" -c "$1" 2>&4 3<&- 4>&-) ;;
 esac 2>/dev/null
-code=$?
-if [ "$tty" = pipe ]; then
+__code=$?
+if [ "$__tty" = pipe ]; then
   # Unread stdin would keep the runtime from ever sending the status.
   cat <&3 >/dev/null 2>&1 4>&- &
-  printf '\036%s %03d' "$0" "$code" >&2
+  printf '\036%s %03d' "$0" "$__code" >&2
 fi
-printf '\036%s %03d' "$0" "$code"
-exit "$code"
+printf '\036%s %03d' "$0" "$__code"
+exit "$__code"
