@@ -1,10 +1,25 @@
-"""Who is in which pod right now, so that a rental's end or a key's rotation can end it at once."""
+"""Who is in which pod right now, so that a rental's end or a new key can end it at once."""
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
+
+
+class Gone(Enum):
+    """The client left."""
+
+    CLIENT = "client_gone"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The session was ended from outside; the sentence is for the client."""
+
+    sentence: str
 
 
 class Cuttable(Protocol):

@@ -3,16 +3,16 @@
 import asyncio
 import secrets
 from dataclasses import dataclass
-from enum import Enum
 
 import asyncssh
 import structlog
 
 from gateway.channel import Channel
 from gateway.connection import Connection
-from gateway.cuts import Cuts
+from gateway.cuts import Cut, Cuts, Gone
 from gateway.exec import Exec, ExecRefused, Executor, Outcome
 from gateway.protocols import Core, PodRef, Route, SessionClosed, SessionOpened
+from gateway.sftp import SFTP_SERVER
 from gateway.wrapper import Command, Kind
 
 log = structlog.get_logger()
@@ -20,14 +20,6 @@ log = structlog.get_logger()
 ACTIVITY_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _FAILED = 255  # what ssh itself says when the connection, not the command, failed
-
-# Where distributions keep it; exec so that no shell stands between.
-_SFTP_SERVER = b"""\
-for server in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec; do
-  [ -x "$server/sftp-server" ] && exec "$server/sftp-server"
-done
-echo 'kgpud: this image has no sftp-server; use scp -O, or install openssh-sftp-server' >&2
-exit 127"""
 
 
 @dataclass(frozen=True)
@@ -38,19 +30,6 @@ class Surroundings:
     executor: Executor
     cuts: Cuts
     tasks: asyncio.TaskGroup
-
-
-class Gone(Enum):
-    """The client left."""
-
-    CLIENT = "client_gone"
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The session was ended from outside; the sentence is for the client."""
-
-    sentence: str
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
@@ -106,7 +85,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def subsystem_requested(self, subsystem: str) -> bool:
         """Grant sftp, served by the image's own sftp-server."""
         self._kind = "subsystem"
-        self._command = Command(Kind.COMMAND, [_SFTP_SERVER])
+        self._command = Command(Kind.COMMAND, [SFTP_SERVER])
         return subsystem == "sftp"
 
     def session_started(self) -> None:
