@@ -181,8 +181,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
     # The session's life.
 
     def cut(self, sentence: str) -> None:
-        """End now, and tell the client why."""
+        """End now, and tell the client why, even while the command is still being started."""
         self._end(Cut(sentence))
+        if self._exec is None:
+            self._fail(sentence)
 
     def _end(self, how: Outcome | Cut | Gone) -> None:
         if not self._over.done():
