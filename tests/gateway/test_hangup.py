@@ -1,0 +1,204 @@
+"""The hang-up in real sessions: who dies and who stays when the client goes."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway import wrapper
+from gateway.wrapper import Command, Kind
+
+from .shells import Shell, Terminal, Watched, found, swept, wait_for
+
+# Writes its own pid into a file of this name, then stays.
+STAYING = "sh -c 'echo $$ >{}; exec sleep 60'"
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    processes = Watched(tmp_path)
+    yield processes
+    processes.end()
+
+
+def hang_up(shell: Shell, nonce: str, *, tty: bool, grace: int = 0) -> float:
+    """Run the hang-up as the engine asks for it; return how long it took."""
+    begun = time.monotonic()
+    argv = wrapper.hangup(nonce, tty=tty, grace_seconds=grace)
+    null = subprocess.DEVNULL
+    pipe = subprocess.PIPE
+    with swept(shell.start(argv, stdin=null, stdout=pipe, stderr=pipe)) as process:
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (0, b"", b"")
+    return time.monotonic() - begun
+
+
+@contextmanager
+def piped(shell: Shell, script: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a script under the wrapper with its stdin open, as a client without a tty has it."""
+    nonce = wrapper.new_nonce()
+    argv = wrapper.wrapped(Command(Kind.COMMAND, [script.encode()]), nonce)
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    with swept(shell.start(argv, stdin=pipe, stdout=null, stderr=null)) as process:
+        yield nonce, process
+
+
+def test_without_a_tty_the_session_dies_but_for_what_was_detached(
+    shell: Shell, watched: Watched
+) -> None:
+    script = f"""
+        echo $$ >shell
+        {STAYING.format("child")} &
+        ( {STAYING.format("grandchild")} & )
+        sh -c 'trap "" HUP; echo $$ >ignoring; exec sleep 60' &
+        nohup {STAYING.format("nohup")} >/dev/null 2>&1 &
+        setsid {STAYING.format("setsid")} &
+        sh -c 'kill -STOP $$' & echo $! >stopped
+        wait"""
+    with piped(shell, script) as (nonce, process):
+        watched.expect("shell", "child", "grandchild", "ignoring", "nohup", "setsid", "stopped")
+        hang_up(shell, nonce, tty=False)
+        process.wait(timeout=5)
+        assert watched.left("ignoring", "nohup", "setsid")
+
+
+def test_who_catches_a_hangup_may_clean_up(tmp_path: Path, watched: Watched) -> None:
+    shell = found("bash", tmp_path)
+    script = "trap 'sleep 0.3; echo clean >cleaned; exit 3' HUP; echo $$ >shell; sleep 60 & wait"
+    with piped(shell, script) as (nonce, process):
+        watched.expect("shell")
+        assert process.stdin
+        process.stdin.close()  # as the runtime does when the stream goes
+        hang_up(shell, nonce, tty=False, grace=5)
+        assert process.wait(timeout=5) == 3
+    assert (tmp_path / "cleaned").exists()
+
+
+CATCHING = "trap 'echo caught' HUP; echo $$ >shell; while :; do sleep 0.1; done"
+
+
+def test_who_catches_a_hangup_and_stays_is_killed_after_the_grace(
+    tmp_path: Path, watched: Watched
+) -> None:
+    shell = found("dash", tmp_path)
+    with piped(shell, CATCHING) as (nonce, process):
+        watched.expect("shell")
+        assert 1 <= hang_up(shell, nonce, tty=False, grace=1) < 3
+        process.wait(timeout=5)
+        assert watched.left()
+
+
+def test_who_catches_a_hangup_at_a_terminal_is_killed_after_the_grace(
+    tmp_path: Path, watched: Watched
+) -> None:
+    shell = found("busybox", tmp_path)
+    with Terminal(shell, at_tty(CATCHING)) as terminal:
+        watched.expect("shell")
+        assert 1 <= hang_up(shell, terminal.nonce, tty=True, grace=1) < 3
+        terminal.process.wait(timeout=5)
+        assert watched.left()
+
+
+def test_others_are_left_alone(shell: Shell, watched: Watched) -> None:
+    script = "echo $$ >{0}; " + STAYING.format("{0}-child")
+    names = ["one", "one-child", "two", "two-child"]
+    with (
+        piped(shell, script.format("one")) as (nonce, _),
+        piped(shell, script.format("two")) as (other, bystander),
+    ):
+        watched.expect(*names)
+        hang_up(shell, wrapper.new_nonce(), tty=False)  # of a command that is over
+        assert watched.left(*names)
+        hang_up(shell, nonce, tty=False)
+        assert watched.left("two", "two-child")
+        assert bystander.poll() is None
+        hang_up(shell, other, tty=False)
+        bystander.wait(timeout=5)
+        assert watched.left()
+
+
+def test_odd_process_names_confuse_nobody(tmp_path: Path, watched: Watched) -> None:
+    shell = found("dash", tmp_path)
+    names = ["a b", "S 1 1", ") S 1 1 1", "(x) (y", "a)b", "x) R 0 0 0 0 0"]
+    script, expected = "", []
+    for at, name in enumerate(names):
+        (tmp_path / name).symlink_to("/usr/bin/sleep")
+        script += f"./'{name}' 60 & echo $! >in{at}; "
+        script += f"setsid sh -c \"echo \\$\\$ >out{at}; exec ./'{name}' 60\" & "
+        expected += [f"in{at}", f"out{at}"]
+    with piped(shell, script + "wait") as (nonce, process):
+        watched.expect(*expected)
+        for pid_file in expected:
+            comm = Path(f"/proc/{(tmp_path / pid_file).read_text().strip()}/comm")
+            wait_for(lambda comm=comm: comm.read_text().strip() in names)  # type: ignore[misc]
+        hang_up(shell, nonce, tty=False)
+        process.wait(timeout=5)
+        assert watched.left(*expected[1::2])
+
+
+def at_tty(script: str) -> Command:
+    return Command(Kind.COMMAND, [script.encode()], tty=True)
+
+
+def test_with_a_tty_the_leader_and_the_foreground_die(shell: Shell, watched: Watched) -> None:
+    """As a command: no job control, so that what it starts shares the foreground group."""
+    script = f"""
+        echo $$ >shell
+        {STAYING.format("child")} &
+        nohup {STAYING.format("nohup")} >/dev/null 2>&1 &
+        setsid {STAYING.format("setsid")} &
+        wait"""
+    with Terminal(shell, at_tty(script)) as terminal:
+        watched.expect("shell", "child", "nohup", "setsid")
+        hang_up(shell, terminal.nonce, tty=True)
+        terminal.process.wait(timeout=5)
+        assert watched.left("nohup", "setsid")
+
+
+def test_a_bash_at_a_terminal_hangs_its_jobs_up(tmp_path: Path, watched: Watched) -> None:
+    shell = found("bash", tmp_path)
+    command = Command(Kind.LOGIN, tty=True, environment={"TERM": "dumb"})
+    with Terminal(shell, command) as terminal:
+        for line in (
+            "echo $$ >shell",
+            STAYING.format("job") + " &",
+            STAYING.format("disowned") + " & disown",
+            f"nohup {STAYING.format('nohup')} >/dev/null 2>&1 &",
+            f"setsid {STAYING.format('setsid')} &",
+            "(" + STAYING.format("grandchild") + " &)",
+            STAYING.format("front"),
+        ):
+            terminal.type(line + "\n")
+        names = ["shell", "job", "disowned", "nohup", "setsid", "grandchild", "front"]
+        watched.expect(*names)
+        hang_up(shell, terminal.nonce, tty=True)
+        terminal.process.wait(timeout=5)
+        assert watched.left("disowned", "nohup", "setsid", "grandchild")
+
+
+@pytest.mark.parametrize("name", ["dash", "busybox"])
+def test_another_shell_at_a_terminal_leaves_its_jobs(
+    tmp_path: Path, watched: Watched, name: str
+) -> None:
+    shell = found(name, tmp_path)
+    with Terminal(shell, Command(Kind.LOGIN, tty=True)) as terminal:
+        terminal.type("echo $$ >shell\n" + STAYING.format("job") + " &\n")
+        terminal.type(STAYING.format("front") + "\n")
+        watched.expect("shell", "job", "front")
+        hang_up(shell, terminal.nonce, tty=True)
+        terminal.process.wait(timeout=5)
+        assert watched.left("job")
+
+
+def test_a_stopped_foreground_of_a_terminal_dies(tmp_path: Path, watched: Watched) -> None:
+    shell = found("bash", tmp_path)
+    with Terminal(shell, at_tty("echo $$ >shell; kill -STOP $$; echo on")) as terminal:
+        watched.expect("shell")
+        stat = Path(f"/proc/{(tmp_path / 'shell').read_text().strip()}/stat")
+        wait_for(lambda: ") T " in stat.read_text())
+        hang_up(shell, terminal.nonce, tty=True)
+        terminal.process.wait(timeout=5)
+        assert watched.left()
