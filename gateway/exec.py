@@ -15,7 +15,7 @@ log = structlog.get_logger()
 KEEPALIVE_SECONDS = 15.0
 HANGUP_GRACE_SECONDS = 5
 _HANGUP_LIMIT_SECONDS = 30.0
-_FORBIDDEN, _NOT_FOUND = 403, 404
+_DENIED, _NOT_FOUND = (401, 403), 404
 
 
 class ExecRefused(Exception):
@@ -144,6 +144,8 @@ class Exec:
             take(data)
 
     def _take_status(self, document: bytes) -> None:
+        if not document:  # how a channel may begin
+            return
         try:
             self._status = frames.parse_status(document)
         except ValueError:
@@ -251,14 +253,24 @@ class _Ended:
 def _explain_refusal(error: link.LinkRefused) -> str:
     if error.status == _NOT_FOUND:
         return "the pod is gone"
-    if error.status == _FORBIDDEN:
+    if error.status in _DENIED:
         return "the cluster refused the exec: the operator should run `kgpud doctor`"
-    return _explain(error.body or str(error))
+    return _explain(_message_in(error.body) or str(error))
+
+
+def _message_in(body: str) -> str:
+    """Return the message where a refusal's body is a Status document, else the body."""
+    try:
+        return frames.parse_status(body.encode()).message
+    except ValueError:
+        return body
 
 
 def _explain(message: str) -> str:
     if "container not found" in message:
         return "the pod's container is not running"
-    if "executable file not found" in message or "no such file or directory" in message:
+    # runc's words and crun's; a runtime that can't be dialled misses its socket, not the sh.
+    missing = "not found in $PATH" in message or "no such file or directory" in message
+    if missing and "dial " not in message:
         return "the image has no sh, so no command can run in it"
     return f"the cluster could not run the command: {message}"

@@ -51,6 +51,7 @@ class Link(asyncio.Protocol):
         self._receiver: Receiver | None = None
         self._early: list[bytes] = []
         self._over = False
+        self._reason = ""
         self.upgraded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     # What the owner does.
@@ -62,6 +63,8 @@ class Link(asyncio.Protocol):
         early, self._early = self._early, []
         for payload in early:
             receiver.message(payload)
+        if self._over:
+            self._lose(self._reason)
 
     def send(self, payload: bytes) -> None:
         """Send one binary message. Dropped if the link is gone: `lost` says so."""
@@ -190,10 +193,11 @@ class Link(asyncio.Protocol):
             self._lose("")
 
     def _lose(self, reason: str) -> None:
-        self._over = True
+        if not self._over:
+            self._over, self._reason = True, reason
         receiver, self._receiver = self._receiver, None
         if receiver:
-            receiver.lost(reason)
+            receiver.lost(self._reason)
 
 
 async def connect(server: ApiServer, path: str, query: list[tuple[str, str]]) -> tuple[Link, str]:
