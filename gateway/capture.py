@@ -76,7 +76,9 @@ async def run(
     broke. When cancelled, the command is ended too.
     """
     collector = _Collector(output_limit)
-    command = Command(Kind.ARGV, [word.encode() for word in argv])
+    # Halves of characters, which JSON can spell, become bytes that are refused as not UTF-8.
+    words = [word.encode(errors="surrogatepass") for word in argv]
+    command = Command(Kind.ARGV, words)
     starting = asyncio.get_running_loop().time()
     running = await executor.start(pod, command, collector)
     try:
