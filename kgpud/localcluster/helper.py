@@ -19,23 +19,31 @@ import selectors
 import signal
 import socket
 import sys
-from typing import NoReturn
+import time
+from typing import NamedTuple, NoReturn
 
 from kgpud.localcluster import namespaces, spawn, syscalls, wire
 
 _LOG_BYTES = 4096
-# The pod's PID 1: reaps orphans, obeys TERM.
-_INIT = ("/bin/sh", "-c", 'trap "exit 143" TERM; while :; do sleep 2147483647 & wait; done')
+# The pod's PID 1: reaps orphans, obeys TERM. It begins only at our word on its stdin: bwrap takes
+# the end of its block pipe for a go, and a helper that died before PID 1 had asked to die with
+# bwrap would leave it behind.
+_INIT_SCRIPT = (
+    "read -r go || exit 1; exec </dev/null; "
+    'trap "exit 143" TERM; while :; do sleep 2147483647 & wait; done'
+)
+_INIT = ("/bin/sh", "-c", _INIT_SCRIPT)
+_BEGIN_SECONDS = 10.0
 
 
 class _Pod:
     """One booted pod as its helper sees it."""
 
-    def __init__(self, sock: socket.socket, sandbox: int, init: int, terminals: int) -> None:
+    def __init__(self, sock: socket.socket, sandbox: int, init: int) -> None:
         self.sock = sock
         self.sandbox = sandbox
         self.init = init
-        self.terminals = terminals
+        self.terminals = -1
         self.commands: dict[int, int] = {}
 
     def serve(self) -> None:
@@ -89,6 +97,12 @@ class _Pod:
         for master in masters:
             os.close(master)
 
+    def kill(self) -> None:
+        """Kill PID 1, and with it the pod, and return when nothing of it is left."""
+        self._signal(signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.sandbox, 0)
+
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.init, number)
@@ -118,9 +132,19 @@ class _Pod:
         wire.send(self.sock, {"op": "gone", "code": code})
 
 
-def _start_sandbox(argv: list[str]) -> tuple[int, int, int, int]:
-    """Fork bwrap; return its pid and the ends of its info, block and log pipes."""
+class _Bwrap(NamedTuple):
+    """A forked bwrap and our ends of its pipes."""
+
+    pid: int
+    info: int
+    block: int
+    log: int
+    lifeline: int
+
+
+def _start_sandbox(argv: list[str]) -> _Bwrap:
     info, info_out = os.pipe2(os.O_CLOEXEC)
+    lifeline_in, lifeline = os.pipe2(os.O_CLOEXEC)
     block_in, block = os.pipe2(os.O_CLOEXEC)
     log, log_out = os.pipe2(os.O_CLOEXEC)
     rules = os.memfd_create("filter", os.MFD_CLOEXEC)
@@ -136,20 +160,22 @@ def _start_sandbox(argv: list[str]) -> tuple[int, int, int, int]:
     helper = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become_sandbox([argv[0], *control], (block_in, info_out, rules, options), log_out, helper)
-    for fd in (info_out, block_in, log_out, rules, options):
+        kept = (block_in, info_out, rules, options)
+        _become_sandbox([argv[0], *control], kept, (lifeline_in, log_out, log_out), helper)
+    for fd in (info_out, block_in, log_out, lifeline_in, rules, options):
         os.close(fd)
-    return pid, info, block, log
+    return _Bwrap(pid, info, block, log, lifeline)
 
 
-def _become_sandbox(argv: list[str], kept: tuple[int, ...], log: int, helper: int) -> NoReturn:
+def _become_sandbox(
+    argv: list[str], kept: tuple[int, ...], streams: tuple[int, int, int], helper: int
+) -> NoReturn:
     try:
         syscalls.die_with_parent(helper)
-        nothing = os.open("/dev/null", os.O_RDWR)
-        for number, fd in enumerate((nothing, log, log)):
-            os.dup2(fd, number)
         for fd in kept:
             os.set_inheritable(fd, True)
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
         spawn.default_signals()
         os.execve(argv[0], argv, {})  # noqa: S606  (no shell is wanted)
     except OSError as error:
@@ -173,29 +199,58 @@ def _read_all(fd: int) -> bytes:
 
 def _boot(sock: socket.socket, boot: wire.Message) -> _Pod:
     _become_pod_user(boot["uid"], boot["parent"])
-    sandbox, info, block, log = _start_sandbox(boot["argv"])
-    told = _read_all(info)
+    bwrap = _start_sandbox(boot["argv"])
+    told = _read_all(bwrap.info)
     if not told:
-        os.waitpid(sandbox, 0)
-        raise namespaces.JoinError(os.read(log, _LOG_BYTES).decode(errors="replace").strip())
+        os.waitpid(bwrap.pid, 0)
+        raise namespaces.JoinError(_said(bwrap.log))
     child = json.loads(told)["child-pid"]
-    init = os.pidfd_open(child)
+    pod = _Pod(sock, bwrap.pid, os.pidfd_open(child))
     try:
-        listeners = namespaces.join(child, [(host, port) for host, port in boot["reach"]])
+        _join(sock, boot, bwrap, child)
+        pod.terminals = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (namespaces.JoinError, OSError) as error:
-        signal.pidfd_send_signal(init, signal.SIGKILL)
-        os.waitpid(sandbox, 0)
-        said = os.read(log, _LOG_BYTES).decode(errors="replace").strip()
-        raise namespaces.JoinError(said or str(error)) from None
+        pod.kill()
+        raise namespaces.JoinError(_said(bwrap.log) or str(error)) from None
+    os.close(bwrap.log)
+    return pod
+
+
+def _join(sock: socket.socket, boot: wire.Message, bwrap: _Bwrap, child: int) -> None:
+    # Seen from here: in the pod's own /proc it has another number.
+    process = os.open(f"/proc/{child}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listeners = namespaces.join(child, [(host, port) for host, port in boot["reach"]])
     syscalls.die_with_parent(boot["parent"])
-    terminals = os.open("/dev/pts", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    wire.send(sock, {"op": "up", "pid": child}, [log, *(one.fileno() for one in listeners)])
-    os.close(log)
+    os.write(bwrap.block, b"1")
+    os.close(bwrap.block)
+    _await_init(process)
+    wire.send(sock, {"op": "up", "pid": child}, [bwrap.log, *(one.fileno() for one in listeners)])
     for listener in listeners:
         listener.close()
-    os.write(block, b"1")
-    os.close(block)
-    return _Pod(sock, sandbox, init, terminals)
+    os.write(bwrap.lifeline, b"go\n")
+    os.close(bwrap.lifeline)
+    os.close(process)
+
+
+def _await_init(process: int) -> None:
+    """Wait until bwrap's child has become our PID 1: from then on it dies with bwrap."""
+    deadline = time.monotonic() + _BEGIN_SECONDS
+    while True:
+        command = os.open("cmdline", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+        with os.fdopen(command, "rb") as reading:
+            if reading.read().startswith(_INIT[0].encode() + b"\0"):
+                return
+        if time.monotonic() > deadline:
+            raise namespaces.JoinError("the sandbox did not begin in time")
+        time.sleep(0.0005)
+
+
+def _said(log: int) -> str:
+    os.set_blocking(log, False)
+    try:
+        return os.read(log, _LOG_BYTES).decode(errors="replace").strip()
+    except BlockingIOError:
+        return ""
 
 
 def main(fd: int) -> None:
@@ -213,7 +268,10 @@ def main(fd: int) -> None:
         except (namespaces.JoinError, OSError) as error:
             wire.send(sock, {"op": "failed", "message": str(error)})
             return
-        pod.serve()
+        try:
+            pod.serve()
+        finally:
+            pod.kill()
 
 
 if __name__ == "__main__":
