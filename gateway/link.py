@@ -50,7 +50,7 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._receiver: Receiver | None = None
         self._early: list[bytes] = []
-        self._over = False
+        self._over = self._ended = False
         self._reason = ""
         self.upgraded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -90,7 +90,8 @@ class Link(asyncio.Protocol):
         """Leave at once. `lost` is not called any more."""
         self._over = True
         self._receiver = None
-        self._transport.abort()
+        if not self._ended:  # asyncio's abort raises on a transport that drained and ended
+            self._transport.abort()
 
     # What the event loop does.
 
@@ -122,6 +123,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, by the peer's doing."""
+        self._ended = True
         if not self.upgraded.done():
             self._refuse_with_what_came()
         self._lose(f"the connection to the API server broke ({exc})" if exc else "it closed early")
