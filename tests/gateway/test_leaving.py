@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.exec import Outcome
 from gateway.wrapper import HANGUP, Command, Kind
 
 from .fake_api import POD, Call, FakeApi, Recorder, eventually, serving
@@ -55,6 +56,25 @@ async def hung_up(api: FakeApi, *, tty: bool) -> None:
     running = await api.executor.start(POD, SHELL if tty else CAT, Recorder())
     running.leave()
     await api.executor.hang_up(POD, running)
+
+
+async def test_leaving_after_an_end_that_had_to_wait_for_stdin_to_drain() -> None:
+    """Python 3.11 can't abort such a transport once more."""
+
+    async def script(call: Call) -> None:
+        call.upgrade()
+        await asyncio.sleep(0.05)  # until neither side can buffer more
+        call.finish(0)
+        await call.gone()
+
+    async with serving(script) as api:
+        sink = Recorder()
+        running = await api.executor.start(POD, CAT, sink)
+        running.write(bytes(32 * 1024 * 1024))
+        assert await sink.ended() == Outcome(0)
+        await eventually(lambda: running._link._transport.get_write_buffer_size() == 0)
+        await asyncio.sleep(0.05)
+        running.leave()
 
 
 @pytest.mark.parametrize("tty", [False, True])
