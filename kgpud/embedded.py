@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kgpud.config import Address
+from kgpud.statefolder import open_log
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -45,7 +46,7 @@ async def local_cluster(
     arguments = ["--state", str(state), "--reach", str(reach), "--die-with-stdin"]
     if fleet is not None:
         arguments += ["--fleet", str(fleet)]
-    with log.open("wb") as said:
+    with open_log(log, "w") as said:
         # A session of its own: Ctrl-C is for the daemon, which ends it in its turn.
         process = await asyncio.create_subprocess_exec(
             sys.executable,

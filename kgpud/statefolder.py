@@ -5,11 +5,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 DATABASE = "kgpud.sqlite3"
 SECRET = "secret.key"  # noqa: S105 - a file's name
 HOST_KEY = "ssh_host_ed25519_key"
 _LOCK = "kgpud.lock"
+
+
+def open_log(path: Path, mode: str) -> TextIO:
+    """Open a log that only its owner may read, written a line at a time."""
+    return open(path, mode, buffering=1, opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 class StateLocked(Exception):

@@ -59,7 +59,7 @@ def dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
 async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
     devenv.remove(state)
     sockets = daemon.Sockets(daemon.bind(http), daemon.bind(ssh))
-    with (state / "kgpud.log").open("a", buffering=1) as log, stop_signals() as stop:
+    with statefolder.open_log(state / devenv.LOG, "a") as log, stop_signals() as stop:
         logs.configure("info", log)
         async with (
             embedded.local_cluster(

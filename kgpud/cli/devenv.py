@@ -10,6 +10,7 @@ from store.records import Account
 
 NAME = "dev.env"
 _KNOWN_HOSTS = "known_hosts"
+LOG = "kgpud.log"
 _TOKEN_FILE = "dev.token"  # noqa: S105 - a file's name
 
 
@@ -46,7 +47,7 @@ def write(state: Path, running: Running, token: str) -> None:
 def welcome(state: Path, running: Running, account: Account) -> str:
     """Return what a newcomer needs: where it is, and three commands to try."""
     env = shlex.quote(_short(state / NAME))
-    log = _short(state / "kgpud.log")
+    log = _short(state / LOG)
     return f"""\
 kgpud is ready: REST on {running.api_base}, ssh on {running.ssh}.
 {account.email} has {account.balance} credits. What goes on inside: {log}

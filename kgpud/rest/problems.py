@@ -109,7 +109,9 @@ def of_user_error(error: UserError, request_id: str) -> web.Response:
     """Build the answer for an error that a service raised."""
     named = error.field is not None and error.code is not Code.NOT_FOUND
     errors = [FieldError(field=_shown(error.field or ""), message=error.message)] if named else []
-    return response(error.code, error.message, request_id=request_id, errors=errors)
+    # A message about a field need not make sense without its name.
+    where = f"{errors[0].field}: " if errors and error.code is Code.VALIDATION_FAILED else ""
+    return response(error.code, where + error.message, request_id=request_id, errors=errors)
 
 
 def of_validation(error: ValidationError, request_id: str) -> web.Response:
