@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,7 +47,7 @@ async def local_cluster(
     arguments = ["--state", str(state), "--reach", str(reach), "--die-with-stdin"]
     if fleet is not None:
         arguments += ["--fleet", str(fleet)]
-    with open_log(log, "w") as said:
+    with open_log(log, os.O_TRUNC) as said:
         # A session of its own: Ctrl-C is for the daemon, which ends it in its turn.
         process = await asyncio.create_subprocess_exec(
             sys.executable,

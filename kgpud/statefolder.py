@@ -13,9 +13,13 @@ HOST_KEY = "ssh_host_ed25519_key"
 _LOCK = "kgpud.lock"
 
 
-def open_log(path: Path, mode: str) -> TextIO:
-    """Open a log that only its owner may read, written a line at a time."""
-    return open(path, mode, buffering=1, opener=lambda name, flags: os.open(name, flags, 0o600))
+def open_log(path: Path, flags: int) -> TextIO:
+    """Open a log that only its owner may read, to write it a line at a time.
+
+    `flags` are os.O_APPEND to go on with the last one, os.O_TRUNC to begin anew.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+    return os.fdopen(descriptor, "w", buffering=1)
 
 
 class StateLocked(Exception):

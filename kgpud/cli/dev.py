@@ -1,6 +1,7 @@
 """`kgpud dev`: the daemon on its embedded local cluster, with an account ready to use."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import click
@@ -59,7 +60,7 @@ def dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
 async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
     devenv.remove(state)
     sockets = daemon.Sockets(daemon.bind(http), daemon.bind(ssh))
-    with statefolder.open_log(state / devenv.LOG, "a") as log, stop_signals() as stop:
+    with statefolder.open_log(state / devenv.LOG, os.O_APPEND) as log, stop_signals() as stop:
         logs.configure("info", log)
         async with (
             embedded.local_cluster(
