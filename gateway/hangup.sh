@@ -4,7 +4,8 @@
 # between them), so that we don't find ourselves.
 nonce=$2$1 tty=$3 grace=$4 leader=
 for dir in /proc/[0-9]*; do
-  while IFS= read -r line || [ -n "$line" ]; do
+  # Emptied first: bash leaves it as it was when the process goes while it is read, for ever.
+  while line=; IFS= read -r line || [ -n "$line" ]; do
     case $line in *"$nonce"*) leader=${dir#/proc/}; break 2 ;; esac
   done 2>/dev/null <"$dir/cmdline"
 done
