@@ -77,7 +77,7 @@ def _imported(line: str) -> PublicKey:
     try:
         # Without the comment, which asyncssh takes in ASCII alone.
         key = asyncssh.import_public_key(" ".join(line.split(" ", 2)[:2]))
-    except (asyncssh.KeyImportError, ValueError):
+    except (asyncssh.KeyImportError, ValueError, ArithmeticError):
         raise KeyRefused("the key's base64 part is damaged; " + _PLACE_TO_LOOK) from None
     algorithm = key.get_algorithm()
     if algorithm != line.split(" ", 1)[0]:
