@@ -143,6 +143,8 @@ BLOB = base64.b64encode(ED25519_BLOB).decode()
         (f"ssh-ed25519 {BLOB}AAAA", "damaged"),
         (f"ssh-ed25519 {packed(b'ssh-ed25519', b'short')}", "damaged"),
         (f"ssh-rsa {packed(b'ssh-rsa', b'', b'')}", "damaged"),
+        (f"ssh-rsa {packed(b'ssh-rsa', bytes([1, 0, 1]), bytes([0xC5] * 256))}", "damaged"),
+        (f"ssh-rsa {packed(b'ssh-rsa', bytes([0x80]), bytes([0xC5] * 256))}", "damaged"),
         (f"ssh-rsa {BLOB}", ""),
         (f"sk-ssh-ed25519@openssh.com {BLOB}", ""),
     ],
