@@ -14,6 +14,8 @@ log = structlog.get_logger()
 # Under the idle limits of containerd (4 h; some set minutes) and of middleboxes.
 KEEPALIVE_SECONDS = 15.0
 HANGUP_GRACE_SECONDS = 5
+# The rest of a trailer follows its beginning at once: it was one write.
+RELEASE_SECONDS = 0.1
 _HANGUP_LIMIT_SECONDS = 30.0
 _DENIED, _NOT_FOUND = (401, 403), 404
 
@@ -68,6 +70,8 @@ class Exec:
         self._stdin_open = True
         self._loop = asyncio.get_running_loop()
         self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+        self._release: asyncio.TimerHandle | None = None
+        self._paused = False
 
     # What the owner does.
 
@@ -95,15 +99,19 @@ class Exec:
 
     def pause(self) -> None:
         """Hold output back, so that in the end the command itself has to wait."""
+        self._paused = True
         self._link.pause_reading()
+        self._cancel_release()
 
     def resume(self) -> None:
         """Let output flow again."""
+        self._paused = False
         self._link.resume_reading()
+        self._plan_release()
 
     def leave(self) -> None:
         """Drop the stream. The command runs on in the pod (`Executor.hang_up` ends it)."""
-        self._keepalive.cancel()
+        self._cancel_timers()
         self._sink = None
         self._link.close()
 
@@ -120,6 +128,7 @@ class Exec:
             self._pass(self._sink.stderr, self._err.feed(payload[1:]))
         elif channel == frames.ERROR:
             self._take_status(payload[1:])
+        self._plan_release()
 
     def writable(self, *, ready: bool) -> None:
         """Pass backpressure on."""
@@ -128,7 +137,7 @@ class Exec:
 
     def lost(self, reason: str) -> None:
         """Decide how the command ended."""
-        self._keepalive.cancel()
+        self._cancel_timers()
         sink, self._sink = self._sink, None
         if sink is None:
             return
@@ -142,6 +151,28 @@ class Exec:
     def _pass(take: "_Take", data: bytes) -> None:
         if data:
             take(data)
+
+    def _plan_release(self) -> None:
+        """Give up what a filter holds if nothing follows it, unless we don't read ourselves."""
+        self._cancel_release()
+        if not self._paused and (self._out.may_release or self._err.may_release):
+            self._release = self._loop.call_later(RELEASE_SECONDS, self._release_held)
+
+    def _release_held(self) -> None:
+        self._release = None
+        if self._sink and self._out.may_release:
+            self._pass(self._sink.stdout, self._out.release())
+        if self._sink and self._err.may_release:
+            self._pass(self._sink.stderr, self._err.release())
+
+    def _cancel_release(self) -> None:
+        if self._release:
+            self._release.cancel()
+            self._release = None
+
+    def _cancel_timers(self) -> None:
+        self._keepalive.cancel()
+        self._cancel_release()
 
     def _take_status(self, document: bytes) -> None:
         if not document:  # how a channel may begin

@@ -14,6 +14,8 @@ from importlib import resources
 MAX_WORD = 128 * 1024 - 1
 
 _CODE_DIGITS = 3
+# Four bytes of a trailer turn up in random output once in 2**32 messages.
+_CHANCE = 3
 
 
 class Kind(Enum):
@@ -100,30 +102,65 @@ def _spell(byte: int) -> str:
 class TrailerFilter:
     """Takes the trailer out of one output stream, wherever it stands and however it is split.
 
-    Only bytes that could begin the trailer are held back, so a prompt never waits.
+    Only bytes that could begin the trailer are held back. A binary protocol's answer may well end
+    with one of them and its client wait for it, so the few that chance can produce are given up
+    by `release` when nothing follows.
     """
 
     def __init__(self, nonce: str) -> None:
         self._mark = b"\x1e" + nonce.encode() + b" "
         self._size = len(self._mark) + _CODE_DIGITS
         self._held = b""
+        self._released = b""
         self.code: int | None = None
+
+    @property
+    def may_release(self) -> bool:
+        """Whether so little is held that it may be the command's own output."""
+        return 0 < len(self._held) <= _CHANCE
 
     def feed(self, data: bytes) -> bytes:
         """Take output, return what of it is the command's own."""
         if self.code is not None:
             return data
-        if not self._held and b"\x1e" not in data:
+        if not self._held and not self._released and b"\x1e" not in data:
             return data
         data, self._held = self._held + data, b""
+        if self._released:
+            return self._after_release(data)
+        return self._take_out(data)
+
+    def release(self) -> bytes:
+        """Return what is held: nothing came after it, so it was hardly a trailer's beginning.
+
+        Should the rest of a trailer come all the same, it is still recognised.
+        """
+        held, self._held = self._held, b""
+        self._released += held
+        return held
+
+    def _after_release(self, data: bytes) -> bytes:
+        whole = self._released + data
+        if len(whole) < self._size and self._may_begin(whole):
+            self._held = data
+            return b""
+        given, self._released = len(self._released), b""
+        if self._is_trailer(whole[: self._size]):
+            self.code = int(whole[len(self._mark) : self._size])
+            return whole[self._size :]
+        return self._take_out(whole[given:])
+
+    def _take_out(self, data: bytes) -> bytes:
         at = data.find(self._mark)
         while at >= 0 and len(data) >= at + self._size:
-            digits = data[at + len(self._mark) : at + self._size]
-            if digits.isdigit():
-                self.code = int(digits)
+            if self._is_trailer(data[at : at + self._size]):
+                self.code = int(data[at + len(self._mark) : at + self._size])
                 return data[:at] + data[at + self._size :]
             at = data.find(self._mark, at + 1)
         return self._hold_back(data)
+
+    def _is_trailer(self, piece: bytes) -> bool:
+        return piece.startswith(self._mark) and piece[len(self._mark) :].isdigit()
 
     def flush(self) -> bytes:
         """Return what was held back: at the end of the stream it was no trailer."""

@@ -68,6 +68,18 @@ def test_a_command_of_100_kb(pod: Pod) -> None:
     assert len(pod.ssh(f"echo {'x' * 100_000}").stdout) == 100_001
 
 
+@pytest.mark.parametrize("last", [b"\x1e", b"\x1e0", b"ab\x1e"])
+def test_an_answer_that_looks_like_a_trailers_beginning_arrives(pod: Pod, last: bytes) -> None:
+    client = pod.start("cat")
+    assert client.stdin
+    assert client.stdout
+    client.stdin.write(last)
+    client.stdin.flush()
+    assert client.stdout.read(len(last)) == last
+    assert client.communicate(b"\x1ex") == (b"\x1ex", b"")
+    assert client.returncode == 0
+
+
 def test_a_background_job_that_keeps_stdout_keeps_the_session(pod: Pod) -> None:
     done = pod.ssh("(sleep 0.5; echo late) & echo early; exit 4")
     assert (done.returncode, done.stdout) == (4, b"early\nlate\n")
