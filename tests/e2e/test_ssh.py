@@ -125,7 +125,8 @@ def test_ten_sessions_on_one_connection(pod: Pod) -> None:
         many = [pod.start(f"-S{path}", f"sleep 0.3; exit {n}") for n in range(10)]
         assert [(one.communicate(), one.returncode)[1] for one in many] == list(range(10))
     finally:
-        master.terminate()
+        # Not SIGTERM: this ssh may sleep over it until its next packet.
+        master.kill()
         master.wait(10)
 
 

@@ -1,5 +1,6 @@
 """The wrapper under the shells that images have: whatever the command does, its code is told."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -39,19 +40,17 @@ def text(command: str | bytes) -> Command:
         ("cat", 0, b"from stdin", b""),
         ("head -c 4; exit 3", 3, b"from", b""),
         ("exec 3>&-; exec 4>&-; exit 9", 9, b"", b""),
-        ("ls /proc/$$/fd | sort -n | tr '\\n' ' '", 0, None, b""),
         ("trap", 0, b"", b""),
         ("echo late | { sleep 0.1; cat; }", 0, b"late\n", b""),
         ("pwd | grep -c .", 0, b"1\n", b""),
     ],
 )
 def test_a_command_is_as_under_sshd(
-    shell: Shell, command: str, code: int, out: bytes | None, err: bytes
+    shell: Shell, command: str, code: int, out: bytes, err: bytes
 ) -> None:
     ran = run(shell, text(command), stdin=b"from stdin")
     assert ran.codes == {code}
-    assert ran.err == err
-    assert out is None or ran.out == out
+    assert (ran.out, ran.err) == (out, err)
 
 
 def test_no_descriptor_leaks_into_the_command(shell: Shell) -> None:
@@ -272,6 +271,12 @@ def test_a_login_shell_at_a_terminal(shell: Shell) -> None:
         terminal.type("(echo $((40+2)) $TERM; exec sleep 20)\n")
         terminal.read_until(b"42 dumb\r\n")
         terminal.type("\x03")
-        terminal.type("exit 9\n")
-        terminal.read_until(f"\x1e{terminal.nonce} 009".encode(), 15)
+        # The terminal may drop what is typed while it delivers the interrupt: type it again.
+        trailer = f"\x1e{terminal.nonce} 009".encode()
+        for _ in range(20):
+            terminal.type("exit 9\n")
+            with contextlib.suppress(AssertionError):
+                terminal.read_until(trailer, 0.5)
+                break
+        assert trailer in terminal.seen
         assert terminal.process.wait(timeout=5) == 9
