@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from gateway import exec as engine
 from gateway.exec import Exec, Outcome
 from gateway.wrapper import Command, Kind
@@ -14,6 +16,7 @@ from .fake_api import (
     PING,
     POD,
     PONG,
+    SUCCESS,
     Call,
     Recorder,
     eventually,
@@ -233,3 +236,48 @@ async def test_a_server_that_does_not_read_holds_stdin_back() -> None:
         running.end_stdin()
         assert await sink.ended() == Outcome(0)
         assert received == written
+
+
+@pytest.mark.parametrize("channel", [1, 2])
+async def test_an_answer_whose_last_byte_could_begin_a_trailer_arrives(channel: int) -> None:
+    """A client that waits for it would otherwise wait for ever, as sftp's did."""
+    sink = Recorder()
+
+    async def script(call: Call) -> None:
+        call.upgrade()
+        call.send(channel, b"answer\x1e")
+        await call.receive()
+        call.send(channel, b"next")
+        call.finish(0)
+
+    async with serving(script) as api:
+        running = await api.executor.start(POD, CAT, sink)
+        got = sink.out if channel == 1 else sink.err
+        await eventually(lambda: got == b"answer\x1e")
+        running.write(b"go on")
+        assert await sink.ended() == Outcome(0)
+        assert got == b"answer\x1enext"
+
+
+async def test_while_paused_nothing_is_given_up() -> None:
+    """The rest of a trailer may be on its way."""
+    sink = Recorder()
+
+    async def script(call: Call) -> None:
+        call.upgrade()
+        call.stdout(b"out" + call.trailer(0)[:2])
+        await call.receive()
+        call.stdout(call.trailer(0)[2:])
+        call.stderr(call.trailer(0))
+        call.end(SUCCESS)
+
+    async with serving(script) as api:
+        running = await api.executor.start(POD, CAT, sink)
+        await eventually(lambda: sink.out == b"out")
+        running.pause()
+        running.write(b"go on")
+        await asyncio.sleep(2 * engine.RELEASE_SECONDS)
+        assert sink.out == b"out"
+        running.resume()
+        assert await sink.ended() == Outcome(0)
+        assert sink.out == b"out"

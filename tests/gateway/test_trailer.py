@@ -90,6 +90,45 @@ def test_a_prompt_never_waits(prompt: bytes) -> None:
     assert TrailerFilter(NONCE).feed(prompt) == prompt
 
 
+@settings(deadline=None, max_examples=200)
+@given(outputs, outputs, st.integers(0, 255), cuts, st.lists(st.booleans(), max_size=25))
+@example(b"\x1e", b"", 3, [1], [True])
+@example(b"", b"x", 3, [1, 2, 3, 4, 5], [True] * 6)
+def test_a_release_loses_nothing_and_the_trailer_is_still_known(
+    before: bytes, after: bytes, code: int, cuts: list[int], releases: list[bool]
+) -> None:
+    sent = MARK + b"%03d" % code
+    if whole_trailer_in(before + sent[:-1]):
+        before = b""
+    trailer = TrailerFilter(NONCE)
+    passed = b""
+    for at, piece in enumerate(split(before + sent + after, cuts)):
+        passed += trailer.feed(piece)
+        if trailer.may_release and (releases[at : at + 1] or [False])[0]:
+            passed += trailer.release()
+            assert not trailer.may_release
+    passed += trailer.flush()
+    assert trailer.code == code
+    # The one harm: what was released may have been a trailer's first bytes.
+    assert passed in {before + sent[:leaked] + after for leaked in range(len(sent))}
+
+
+@settings(deadline=None, max_examples=200)
+@given(outputs, cuts)
+def test_releases_leave_an_output_as_it_is(output: bytes, cuts: list[int]) -> None:
+    if whole_trailer_in(output):
+        return
+    trailer = TrailerFilter(NONCE)
+    seen = passed = b""
+    for piece in split(output, cuts):
+        seen += piece
+        passed += trailer.feed(piece)
+        if trailer.may_release:
+            passed += trailer.release()
+            assert passed == seen
+    assert passed + trailer.flush() == output
+
+
 @pytest.mark.parametrize("code", [0, 1, 127, 137, 255])
 def test_any_place_to_split_it(code: int) -> None:
     stream = b"out" + MARK + b"%03d" % code + b"late"
