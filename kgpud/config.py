@@ -23,6 +23,9 @@ from pydantic import (
     ValidationError,
 )
 
+#: Where the commands look for the configuration that nobody named.
+DEFAULT_FILE = Path("/etc/kgpud/kgpud.toml")
+
 _CLOSED = ConfigDict(extra="forbid")
 
 

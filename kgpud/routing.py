@@ -4,7 +4,7 @@ import structlog
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
 from kgpud.clock import Clock
-from kgpud.cluster.manifests import CONTAINER
+from kgpud.cluster.pods import CONTAINER
 from kgpud.rentals import Rentals
 from store.records import Rental
 

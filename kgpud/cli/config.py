@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from kgpud.config import ConfigError, load
+from kgpud.config import DEFAULT_FILE, ConfigError, load
 
 
 @click.group()
@@ -17,7 +17,7 @@ def config() -> None:
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    default=Path("/etc/kgpud/kgpud.toml"),
+    default=DEFAULT_FILE,
     show_default=True,
     help="The file to check.",
 )

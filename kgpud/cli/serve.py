@@ -9,7 +9,7 @@ import click
 from kgpud import daemon, logs, statefolder
 from kgpud.cli.failing import one_line
 from kgpud.clock import SystemClock
-from kgpud.config import Config, load
+from kgpud.config import DEFAULT_FILE, Config, load
 from kgpud.notify import notify
 from kgpud.signals import stop_signals
 
@@ -19,7 +19,7 @@ from kgpud.signals import stop_signals
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    default=Path("/etc/kgpud/kgpud.toml"),
+    default=DEFAULT_FILE,
     show_default=True,
     help="What `kgpud config check` checks.",
 )

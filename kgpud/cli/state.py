@@ -15,12 +15,10 @@ import structlog
 
 from kgpud import statefolder
 from kgpud.clock import SystemClock
-from kgpud.config import Config, ConfigError, load
+from kgpud.config import DEFAULT_FILE, Config, ConfigError, load
 from kgpud.errors import UserError
 from store.db import Database, StoreUnavailable
 from store.migrate import TooNew
-
-DEFAULT_CONFIG = Path("/etc/kgpud/kgpud.toml")
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,7 +39,7 @@ def state_options(command: Command) -> Command:
         click.option(
             "--config",
             type=click.Path(path_type=Path),
-            help=f"The daemon's configuration; {DEFAULT_CONFIG} if it exists.",
+            help=f"The daemon's configuration; {DEFAULT_FILE} if it exists.",
         ),
         click.option(
             "--state",
@@ -93,14 +91,14 @@ async def _opened(settings: Config, work: Callable[[Opened], Awaitable[T]]) -> T
 
 
 def _settings(state: Path | None, config: Path | None) -> Config:
-    if config is None and DEFAULT_CONFIG.exists():
-        config = DEFAULT_CONFIG
+    if config is None and DEFAULT_FILE.exists():
+        config = DEFAULT_FILE
     if config is not None:
         loaded = load(config)
         return loaded if state is None else replace(loaded, state=state.absolute())
     if state is None:
         raise click.ClickException(
-            f"say --state DIR or --config FILE ({DEFAULT_CONFIG} does not exist)"
+            f"say --state DIR or --config FILE ({DEFAULT_FILE} does not exist)"
         )
     return Config(state=state.absolute())
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kgpud.cluster.pods import GPU, GPU_MODEL, INSTALLATION
+from kgpud.cluster.pods import CONTAINER, GPU, GPU_MODEL, INSTALLATION
 from store.records import Rental
 
-CONTAINER = "main"
 RENTAL = "kgpu.net/rental"
 ACCOUNT = "kgpu.net/account"
 GPU_COUNT = "kgpu.net/gpu-count"

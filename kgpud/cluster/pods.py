@@ -6,6 +6,7 @@ from typing import Any
 
 from kgpud.clock import parse_rfc3339
 
+CONTAINER = "main"
 GPU = "nvidia.com/gpu"
 INSTALLATION = "kgpu.net/installation"
 GPU_MODEL = "kgpu.net/gpu-model"
@@ -72,7 +73,7 @@ def derive(pod: Json, *, deleted: bool = False) -> PodState:
 
 def _container_state(status: Json) -> Json:
     for container in status.get("containerStatuses") or ():
-        if container.get("name", "main") == "main":
+        if container.get("name", CONTAINER) == CONTAINER:
             state: Json = container.get("state") or {}
             return state
     return {}

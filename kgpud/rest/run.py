@@ -6,13 +6,13 @@ from gateway import capture
 from gateway.exec import ExecBroken, ExecRefused
 from gateway.protocols import PodRef
 from kgpud.cluster.errors import ClusterError
+from kgpud.cluster.pods import CONTAINER
 from kgpud.errors import Code, UserError
 from kgpud.rest.answers import Completed
 from kgpud.rest.call import Call
 from kgpud.rest.requests import Exec
 
 OUTPUT_LIMIT = 1 << 20
-_CONTAINER = "main"
 
 
 async def exec_command(call: Call[Exec]) -> Completed:
@@ -56,4 +56,4 @@ async def _ready_pod(call: Call[Exec]) -> PodRef:
     if rental.phase != "Running" or not rental.ready:
         reason = rental.pending_reason or "starting"
         raise UserError(Code.POD_NOT_READY, f"the pod is not ready yet ({reason}); try again soon")
-    return PodRef(call.services.namespace, rental.pod_id, _CONTAINER)
+    return PodRef(call.services.namespace, rental.pod_id, CONTAINER)
