@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import psutil
 
-# Beside the clone; where they are not, the tests that need them say so.
-RECORDED = Path(__file__).resolve().parents[3] / "shared" / "kube"
+from tests.recorded import files
+
 WITHIN = 20.0
 
 Document = dict[str, Any]
@@ -224,8 +224,7 @@ def waiting_reason(document: Document) -> str | None:
 
 def recorded_status(case: str) -> Document:
     """Return the document of channel 3 in a recorded exec."""
-    for line in (RECORDED / "exec-1.36-default" / f"{case}.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in files.rows(f"exec-1.36-default/{case}"):
         if row.get("ch") == 3:
             return dict(json.loads(row["text"]))
     raise AssertionError(case)
@@ -233,5 +232,5 @@ def recorded_status(case: str) -> Document:
 
 def recorded_answer(case: str) -> tuple[int, Document]:
     """Return the status and body of a recorded API answer."""
-    response = json.loads((RECORDED / "api" / f"{case}.json").read_text())["response"]
+    response = files.exchange(f"api/{case}")["response"]
     return response["status"], response["body"]

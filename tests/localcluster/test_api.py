@@ -1,15 +1,13 @@
-import json
 from typing import Any
 
 import aiohttp
 import pytest
 
-from .clusters import RECORDED, Api, Document, Running, pod, recorded_answer
+from tests.recorded import files
 
-needs_recordings = pytest.mark.skipif(not RECORDED.exists(), reason="no recordings here")
+from .clusters import Api, Document, Running, pod, recorded_answer
 
 
-@needs_recordings
 @pytest.mark.parametrize(
     ("case", "method", "path", "body"),
     [
@@ -29,7 +27,7 @@ needs_recordings = pytest.mark.skipif(not RECORDED.exists(), reason="no recordin
 async def test_answers_are_the_recorded_ones(
     api: Api, case: str, method: str, path: str, body: Any
 ) -> None:
-    recorded = json.loads((RECORDED / "api" / f"{case}.json").read_text())
+    recorded = files.exchange(f"api/{case}")
     if body == "recorded":
         body = recorded["request"]["body"]
     if path == "recorded":
@@ -37,7 +35,6 @@ async def test_answers_are_the_recorded_ones(
     assert await api.call(method, path, body) == recorded_answer(case)
 
 
-@needs_recordings
 async def test_a_token_is_needed(cluster: Running) -> None:
     for headers in ({}, {"Authorization": "Bearer nope"}, {"Authorization": "Basic x"}):
         async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
