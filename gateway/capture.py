@@ -86,10 +86,10 @@ async def run(
             await _feed(running, stdin, collector.writable)
             return _completed(collector, await collector.outcome)
     except TimeoutError:
-        await executor.hang_up(pod, running)
+        await running.hang_up()
         return _partial(collector)
     except asyncio.CancelledError:
-        await asyncio.shield(executor.hang_up(pod, running))
+        await asyncio.shield(running.hang_up())
         raise
     finally:
         running.leave()

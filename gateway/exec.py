@@ -56,10 +56,20 @@ class Exec:
     """A running command. Made by `Executor.start`."""
 
     def __init__(
-        self, websocket: link.Link, nonce: str, protocol: str, sink: Sink, *, tty: bool
+        self,
+        executor: "Executor",
+        pod: PodRef,
+        websocket: link.Link,
+        nonce: str,
+        protocol: str,
+        sink: Sink,
+        *,
+        tty: bool,
     ) -> None:
+        self.pod = pod
         self.nonce = nonce
         self.tty = tty
+        self._executor = executor
         self._link = websocket
         self._sink: Sink | None = sink
         self._protocol = protocol
@@ -110,10 +120,17 @@ class Exec:
         self._plan_release()
 
     def leave(self) -> None:
-        """Drop the stream. The command runs on in the pod (`Executor.hang_up` ends it)."""
+        """Drop the stream. The command runs on in the pod (`hang_up` ends it)."""
         self._cancel_timers()
         self._sink = None
         self._link.close()
+
+    async def hang_up(self) -> None:
+        """End the command as sshd does when its client goes: SIGHUP, then SIGKILL.
+
+        What ignores SIGHUP or left the session stays. Failures are logged: the pod may be gone.
+        """
+        await self._executor.hang_up(self)
 
     # What the link does.
 
@@ -227,11 +244,9 @@ class Executor:
             raise ExecRefused(str(error)) from None
         return await self._start(pod, argv, nonce, sink, tty=command.tty)
 
-    async def hang_up(self, pod: PodRef, running: Exec) -> None:
-        """End a command as sshd does when its client goes: SIGHUP, then SIGKILL.
-
-        What ignores SIGHUP or left the session stays. Failures are logged: the pod may be gone.
-        """
+    async def hang_up(self, running: Exec) -> None:
+        """Do what `Exec.hang_up` says."""
+        pod = running.pod
         argv = wrapper.hangup(running.nonce, tty=running.tty, grace_seconds=HANGUP_GRACE_SECONDS)
         sink = _Ended()
         try:
@@ -255,7 +270,7 @@ class Executor:
             websocket, protocol = await link.connect(await self._source.api_server(), path, query)
         except link.LinkRefused as error:
             raise ExecRefused(_explain_refusal(error)) from None
-        running = Exec(websocket, nonce, protocol, sink, tty=tty)
+        running = Exec(self, pod, websocket, nonce, protocol, sink, tty=tty)
         websocket.start(running)
         return running
 

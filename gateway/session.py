@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncssh
 import structlog
@@ -10,10 +10,9 @@ import structlog
 from gateway.channel import Channel
 from gateway.connection import Connection
 from gateway.cuts import Cut, Cuts, Gone
-from gateway.exec import Exec, ExecRefused, Executor, Outcome
+from gateway.exec import ExecRefused, Executor, Outcome
 from gateway.protocols import Core, PodRef, Route, SessionClosed, SessionOpened
-from gateway.sftp import SFTP_SERVER
-from gateway.wrapper import Command, Kind
+from gateway.serving import Request, Serving, serve
 
 log = structlog.get_logger()
 
@@ -40,10 +39,9 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._around = around
         self._connection = connection
         self._channel: Channel
-        self._command = Command(Kind.LOGIN)
-        self._kind = "shell"
+        self._request = Request()
         self._tty = False
-        self._exec: Exec | None = None
+        self._serving: Serving | None = None
         self._early: list[bytes] = []
         self._eof = False
         self._channel_full = self._transport_full = False
@@ -78,24 +76,18 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def exec_requested(self, command: str) -> bool:
         """Grant a command."""
-        self._kind = "exec"
-        self._command = Command(Kind.COMMAND, [command.encode(errors="surrogateescape")])
+        self._request = Request("exec", command.encode(errors="surrogateescape"))
         return True
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        """Grant sftp, served by the image's own sftp-server."""
-        self._kind = "subsystem"
-        self._command = Command(Kind.COMMAND, [SFTP_SERVER])
+        """Grant sftp."""
+        self._request = Request("subsystem", subsystem.encode())
         return subsystem == "sftp"
 
     def session_started(self) -> None:
         """Begin."""
-        self._command = Command(
-            self._command.kind,
-            self._command.words,
-            tty=self._tty,
-            environment=dict(self._channel.accepted_environment),
-        )
+        environment = dict(self._channel.accepted_environment)
+        self._request = replace(self._request, tty=self._tty, environment=environment)
         self._around.tasks.create_task(self._run(), name=f"session-{self.name}")
 
     # Bytes from the client.
@@ -104,8 +96,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Pass stdin on; before the exec is there, hold one window of it at most."""
         del datatype
         self._moved_in += len(data)
-        if self._exec:
-            self._exec.write(data)
+        if self._serving:
+            self._serving.write(data)
         else:
             self._early.append(data)
             self._channel.pause_reading()
@@ -113,14 +105,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def eof_received(self) -> bool:
         """Pass the end of stdin on; the other direction stays open."""
         self._eof = True
-        if self._exec:
-            self._exec.end_stdin()
+        if self._serving:
+            self._serving.end_stdin()
         return True
 
     def terminal_size_changed(self, width: int, height: int, *_: int) -> None:
         """Pass the terminal's size on."""
-        if self._exec:
-            self._exec.resize(width, height)
+        if self._serving:
+            self._serving.resize(width, height)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the client closed the channel or vanished."""
@@ -171,19 +163,19 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._throttle()
 
     def _throttle(self) -> None:
-        if self._exec is None:
+        if self._serving is None:
             return
         if self._channel_full or self._transport_full:
-            self._exec.pause()
+            self._serving.pause()
         else:
-            self._exec.resume()
+            self._serving.resume()
 
     # The session's life.
 
     def cut(self, sentence: str) -> None:
         """End now, and tell the client why, even while the command is still being started."""
         self._end(Cut(sentence))
-        if self._exec is None:
+        if self._serving is None:
             self._fail(sentence)
 
     def _end(self, how: Outcome | Cut | Gone) -> None:
@@ -197,8 +189,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
             log.exception("session_crashed", session=self.name)
             self._say("something went wrong on our side; the operator's log says what")
             self._channel.finish(_FAILED)
-            if self._exec:
-                self._exec.leave()
+            if self._serving:
+                self._serving.leave()
 
     async def _serve(self) -> None:
         pinned, key = self._connection.route, self._connection.fingerprint
@@ -218,7 +210,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     async def _serve_in(self, route: Route) -> None:
         peer = str((self._connection.get_extra_info("peername") or ("",))[0])
-        opened = SessionOpened(self.name, route.rental, route.generation, self._kind, peer)
+        opened = SessionOpened(self.name, route.rental, route.generation, self._request.kind, peer)
         await self._around.core.opened(opened)
         status: int | None = None
         reason = "not_started"
@@ -233,30 +225,30 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     async def _run_in(self, rental: str, pod: PodRef) -> tuple[int | None, str]:
         try:
-            self._exec = await self._around.executor.start(pod, self._command, self)
+            self._serving = await serve(self._around.executor, pod, self._request, self)
         except ExecRefused as error:
             self._fail(str(error))
             return _FAILED, "refused"
-        self._begin_stdin(self._exec)
+        self._begin_stdin(self._serving)
         await self._report_activity_until_over(rental)
         how = self._over.result()
         if isinstance(how, Outcome):
             return self._conclude(how)
-        self._exec.leave()
+        self._serving.leave()
         if isinstance(how, Cut):
             self._fail(how.sentence)
             await self._close_soon()
-        await self._around.executor.hang_up(pod, self._exec)
+        await self._serving.hang_up()
         return (None, how.value) if isinstance(how, Gone) else (_FAILED, "cut")
 
-    def _begin_stdin(self, running: Exec) -> None:
+    def _begin_stdin(self, serving: Serving) -> None:
         columns, rows, *_ = self._channel.get_terminal_size()
-        running.resize(columns, rows)
+        serving.resize(columns, rows)
         early, self._early = self._early, []
         for data in early:
-            running.write(data)
+            serving.write(data)
         if self._eof:
-            running.end_stdin()
+            serving.end_stdin()
         self._throttle()
         self._channel.resume_reading()
 

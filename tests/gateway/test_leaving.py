@@ -55,7 +55,7 @@ async def test_using_a_command_that_is_over_is_harmless() -> None:
 async def hung_up(api: FakeApi, *, tty: bool) -> None:
     running = await api.executor.start(POD, SHELL if tty else CAT, Recorder())
     running.leave()
-    await api.executor.hang_up(POD, running)
+    await running.hang_up()
 
 
 async def test_leaving_after_an_end_that_had_to_wait_for_stdin_to_drain() -> None:

@@ -1,0 +1,61 @@
+"""What serves a session channel: the command itself, or an engine of ours that speaks for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gateway.exec import Executor, Sink
+from gateway.protocols import PodRef
+from gateway.sftp import SFTP_SERVER
+from gateway.wrapper import Command, Kind
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked for on a session channel (RFC 4254, 6.5). `command` is raw bytes."""
+
+    kind: Literal["exec", "shell", "subsystem"] = "shell"
+    command: bytes = b""
+    tty: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Serving(Protocol):
+    """What answers the client, through the `Sink` it was started with."""
+
+    def write(self, data: bytes) -> None:
+        """Take bytes from the client. Respect `Sink.stdin_ready`."""
+
+    def end_stdin(self) -> None:
+        """Take the client's end-of-file."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Take the terminal's size."""
+
+    def pause(self) -> None:
+        """Hold output back."""
+
+    def resume(self) -> None:
+        """Let output flow again."""
+
+    def leave(self) -> None:
+        """Drop the stream to the pod; the sink is never called again."""
+
+    async def hang_up(self) -> None:
+        """End what still runs in the pod, after `leave`."""
+
+
+async def serve(executor: Executor, pod: PodRef, request: Request, sink: Sink) -> Serving:
+    """Begin to serve a request. Raises ExecRefused.
+
+    Don't cancel it: the command may have begun already, and only what is returned can end it.
+    """
+    return await executor.start(pod, _command(request), sink)
+
+
+def _command(request: Request) -> Command:
+    environment = request.environment
+    if request.kind == "shell":
+        return Command(Kind.LOGIN, tty=request.tty, environment=environment)
+    words = [SFTP_SERVER] if request.kind == "subsystem" else [request.command]
+    return Command(Kind.COMMAND, words, tty=request.tty, environment=environment)
