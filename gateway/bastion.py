@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 
 from gateway.connection import Connection, Owner
-from gateway.cuts import Cuts
+from gateway.cuts import Cut, Cuts
 from gateway.exec import Executor
 from gateway.protocols import Core
 from gateway.session import Session, Surroundings
@@ -20,6 +20,9 @@ from gateway.session import Session, Surroundings
 LOGIN_SECONDS = 60
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 30, 20
 _FAREWELL_SECONDS = 3.0
+_STOPPING = Cut(
+    "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
+)
 
 _KEX = ["mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org"]
 # The slower ones are for clients without GCM (dropbear, older PuTTY); see `Connection`.
@@ -45,9 +48,9 @@ class Bastion:
         # asyncssh tells every command at INFO.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
-    def cut(self, rental: str, sentence: str) -> None:
+    def cut(self, rental: str, reason: str, sentence: str) -> None:
         """End the open sessions of a rental; each client is told the sentence."""
-        self._cuts.cut(rental, sentence)
+        self._cuts.cut(rental, Cut(reason, sentence))
 
     @asynccontextmanager
     async def listening(
@@ -81,7 +84,7 @@ class Bastion:
             await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             for task in ends:
                 task.cancel()
-        self._cuts.cut_all("kgpud is restarting; your rental and its pod live on: connect again")
+        self._cuts.cut_all(_STOPPING)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cuts.empty.wait(), _FAREWELL_SECONDS)
         for connection in list(self._connections):

@@ -44,6 +44,17 @@ class Connection(asyncssh.SSHServerConnection):
         self.route: Route | None = None
         self.sessions: set[Pressed] = set()
 
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return str((self.get_extra_info("peername") or ("",))[0])
+
+    @property
+    def client(self) -> str:
+        """What the client calls itself: printable ASCII, at most 255 characters."""
+        said = self._client_version.decode("ascii", "replace").removeprefix("SSH-2.0-")
+        return "".join(c if " " <= c <= "~" else "?" for c in said[:255])
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, with limits on what the transport may hold."""
         assert isinstance(transport, asyncio.Transport)

@@ -17,16 +17,17 @@ class Gone(Enum):
 
 @dataclass(frozen=True)
 class Cut:
-    """The session was ended from outside; the sentence is for the client."""
+    """The session was ended from outside: the reason is for the record, the sentence to say."""
 
+    reason: str
     sentence: str
 
 
 class Cuttable(Protocol):
     """A session that can be told to end."""
 
-    def cut(self, sentence: str) -> None:
-        """End now, and tell the client this sentence."""
+    def cut(self, how: Cut) -> None:
+        """End now, and tell the client why."""
 
 
 class Cuts:
@@ -51,12 +52,12 @@ class Cuts:
             if not self._sessions:
                 self.empty.set()
 
-    def cut(self, rental: str, sentence: str) -> None:
+    def cut(self, rental: str, how: Cut) -> None:
         """End a rental's sessions."""
         for session in list(self._sessions.get(rental, ())):
-            session.cut(sentence)
+            session.cut(how)
 
-    def cut_all(self, sentence: str) -> None:
+    def cut_all(self, how: Cut) -> None:
         """End every session."""
         for rental in list(self._sessions):
-            self.cut(rental, sentence)
+            self.cut(rental, how)

@@ -55,13 +55,19 @@ class Route:
 
 @dataclass(frozen=True)
 class SessionOpened:
-    """A channel began to serve a client. `kind` is ``exec``, ``shell`` or ``subsystem``."""
+    """A channel began to serve a client. `kind` is ``exec``, ``shell`` or ``subsystem``.
+
+    `fingerprint` is the key's that signed, `peer` the client's address, `client` what it calls
+    itself (printable ASCII, at most 255 characters).
+    """
 
     session: str
     rental: str
     generation: int
     kind: str
     peer: str
+    client: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)

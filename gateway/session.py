@@ -172,11 +172,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     # The session's life.
 
-    def cut(self, sentence: str) -> None:
+    def cut(self, how: Cut) -> None:
         """End now, and tell the client why, even while the command is still being started."""
-        self._end(Cut(sentence))
+        self._end(how)
         if self._serving is None:
-            self._fail(sentence)
+            self._fail(how.sentence)
 
     def _end(self, how: Outcome | Cut | Gone) -> None:
         if not self._over.done():
@@ -197,31 +197,38 @@ class Session(asyncssh.SSHServerSession[bytes]):
         assert pinned is not None
         assert key is not None
         with self._around.cuts.registered(pinned.rental, self):
-            route = await self._around.core.resolve(key)
-            if route is None or (route.rental, route.generation) != (
-                pinned.rental,
-                pinned.generation,
-            ):
-                self._fail("this key no longer opens the rental")
-            elif route.not_ready:
-                self._fail(route.not_ready)
-            else:
-                await self._serve_in(route)
-
-    async def _serve_in(self, route: Route) -> None:
-        peer = str((self._connection.get_extra_info("peername") or ("",))[0])
-        opened = SessionOpened(self.name, route.rental, route.generation, self._request.kind, peer)
-        await self._around.core.opened(opened)
-        status: int | None = None
-        reason = "not_started"
-        try:
-            status, reason = await self._run_in(route.rental, route.pod)
-        finally:
-            await self._around.core.closed(
-                SessionClosed(
-                    self.name, route.rental, self._moved_in, self._moved_out, status, reason
+            await self._around.core.opened(self._opened(pinned, key))
+            status: int | None = None
+            reason = "crashed"
+            try:
+                status, reason = await self._admit(pinned, key)
+            finally:
+                await self._around.core.closed(
+                    SessionClosed(
+                        self.name, pinned.rental, self._moved_in, self._moved_out, status, reason
+                    )
                 )
-            )
+
+    def _opened(self, pinned: Route, key: str) -> SessionOpened:
+        return SessionOpened(
+            self.name,
+            pinned.rental,
+            pinned.generation,
+            self._request.kind,
+            self._connection.peer,
+            self._connection.client,
+            key,
+        )
+
+    async def _admit(self, pinned: Route, key: str) -> tuple[int | None, str]:
+        route = await self._around.core.resolve(key)
+        if route is None or (route.rental, route.generation) != (pinned.rental, pinned.generation):
+            self._fail("this key no longer opens the rental")
+            return _FAILED, "key_refused"
+        if route.not_ready:
+            self._fail(route.not_ready)
+            return _FAILED, "not_ready"
+        return await self._run_in(route.rental, route.pod)
 
     async def _run_in(self, rental: str, pod: PodRef) -> tuple[int | None, str]:
         try:
@@ -239,7 +246,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._fail(how.sentence)
             await self._close_soon()
         await self._serving.hang_up()
-        return (None, how.value) if isinstance(how, Gone) else (_FAILED, "cut")
+        return (None, how.value) if isinstance(how, Gone) else (_FAILED, how.reason)
 
     def _begin_stdin(self, serving: Serving) -> None:
         columns, rows, *_ = self._channel.get_terminal_size()

@@ -23,6 +23,11 @@ from pydantic import (
     ValidationError,
 )
 
+from kgpud.address import Address, Listen
+from kgpud.ssh_settings import Ssh
+
+__all__ = ["DEFAULT_FILE", "Address", "Config", "ConfigError", "load"]
+
 #: Where the commands look for the configuration that nobody named.
 DEFAULT_FILE = Path("/etc/kgpud/kgpud.toml")
 
@@ -35,35 +40,6 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True)
-class Address:
-    """A host (name or IP, without brackets) and a TCP port; port 0 listens on any free one."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Read ``HOST:PORT`` or ``[IPV6]:PORT``. Raises ValueError for anything else."""
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]/@]+)):([0-9]{1,5})", text)
-        if not match or int(match[3]) > 65535:  # noqa: PLR2004 - the highest TCP port
-            raise ValueError("must be HOST:PORT, for example 127.0.0.1:8080")
-        return cls(match[1] or match[2], int(match[3]))
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-    def reachable(self) -> "Address":
-        """Return the same address as a client on this machine dials it, never 0.0.0.0 or ::."""
-        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - recognised, not bound
-        return Address(loopback.get(self.host, self.host), self.port)
-
-
-def _address(value: object) -> object:
-    return Address.parse(value) if isinstance(value, str) else value
 
 
 def _path(value: object) -> object:
@@ -109,7 +85,6 @@ def _class_name(value: str) -> str:
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_path)]
-Listen = Annotated[Address, BeforeValidator(_address)]
 Names = tuple[Annotated[str, StringConstraints(min_length=1)], ...]
 _CREDITS_LIMIT = 10**12
 
@@ -122,16 +97,6 @@ class Http:
 
     #: Loopback by default: a TLS proxy in front of it is what faces the network.
     listen: Listen = Address("127.0.0.1", 8080)
-
-
-@dataclass(frozen=True)
-class Ssh:
-    """Where the SSH bastion listens."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-
-    #: Every interface by default: users come straight to it.
-    listen: Listen = Address("0.0.0.0", 2222)  # noqa: S104 - a bastion is for the outside
 
 
 @dataclass(frozen=True)

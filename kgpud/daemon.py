@@ -16,6 +16,7 @@ from gateway.bastion import Bastion, ensure_host_key
 from gateway.exec import Executor
 from kgpud import statefolder
 from kgpud.accounts import Accounts
+from kgpud.audit import Audit
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
@@ -65,6 +66,7 @@ class _Parts:
     bastion: Bastion
     metering: Metering
     reconcile: Reconcile
+    audit: Audit
     host_key: str
 
 
@@ -93,6 +95,7 @@ async def running(
             loops = [
                 tasks.create_task(parts.reconcile.run()),
                 tasks.create_task(parts.metering.run()),
+                tasks.create_task(parts.audit.run()),
             ]
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(parts.reconcile.wait_ready(), _FIRST_LIST_SECONDS)
@@ -106,6 +109,7 @@ async def running(
             for loop in loops:
                 loop.cancel()
         await parts.services.rentals.flush_activity()
+        await parts.audit.flush()
 
 
 async def _build(
@@ -126,10 +130,12 @@ async def _build(
 
     def cut(pod_id: str, reason: str) -> None:
         # The bastion comes last, and nobody is cut before it is there.
-        bastion.cut(pod_id, farewell(reason))
+        bastion.cut(pod_id, reason, farewell(reason))
 
     rentals = Rentals(db, clock, cluster, catalog, tokens, settings, cut)
-    routing = Routing(rentals, clock, cluster.namespace)
+    audit = Audit(db, clock, kept_days=config.ssh.audit_days)
+    await audit.close_lost()
+    routing = Routing(rentals, audit, clock, cluster.namespace)
     host_key = config.state / statefolder.HOST_KEY
     public_host_key = ensure_host_key(host_key)
     bastion = Bastion(routing, executor, [host_key])
@@ -154,7 +160,7 @@ async def _build(
     reconcile = Reconcile(
         db, clock, cluster, view, rentals, installation=installed, lost_reason=lost_reason
     )
-    return _Parts(services, bastion, metering, reconcile, public_host_key)
+    return _Parts(services, bastion, metering, reconcile, audit, public_host_key)
 
 
 def _running(parts: _Parts) -> Running:

@@ -3,10 +3,11 @@
 import structlog
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
+from kgpud.audit import Audit
 from kgpud.clock import Clock
 from kgpud.cluster.pods import CONTAINER
 from kgpud.rentals import Rentals
-from store.records import Rental
+from store.records import Rental, Session, SessionEnd
 
 log = structlog.get_logger()
 
@@ -26,8 +27,9 @@ def farewell(reason: str) -> str:
 class Routing:
     """Implements `gateway.protocols.Core` on the rentals of this installation."""
 
-    def __init__(self, rentals: Rentals, clock: Clock, namespace: str) -> None:
+    def __init__(self, rentals: Rentals, audit: Audit, clock: Clock, namespace: str) -> None:
         self._rentals = rentals
+        self._audit = audit
         self._clock = clock
         self._namespace = namespace
 
@@ -40,13 +42,25 @@ class Routing:
         return Route(rental.pod_id, rental.key_generation, pod, _not_ready(rental))
 
     async def opened(self, session: SessionOpened) -> None:
-        """Log that a session began."""
+        """Record that a session began."""
         log.info(
             "session.opened",
             session=session.session,
             pod_id=session.rental,
             kind=session.kind,
             peer=session.peer,
+        )
+        self._audit.opened(
+            Session(
+                session_id=session.session,
+                pod_id=session.rental,
+                generation=session.generation,
+                fingerprint=session.fingerprint,
+                peer=session.peer,
+                client=session.client,
+                kind=session.kind,
+                opened_at=self._clock.now_ms(),
+            )
         )
 
     async def activity(self, rental: str, bytes_in: int, bytes_out: int) -> None:
@@ -55,7 +69,7 @@ class Routing:
             await self._rentals.touch(rental, self._clock.now_ms())
 
     async def closed(self, session: SessionClosed) -> None:
-        """Log how a session ended."""
+        """Record how a session ended."""
         log.info(
             "session.closed",
             session=session.session,
@@ -64,6 +78,16 @@ class Routing:
             bytes_out=session.bytes_out,
             exit_status=session.exit_status,
             reason=session.reason,
+        )
+        self._audit.closed(
+            SessionEnd(
+                session.session,
+                self._clock.now_ms(),
+                session.bytes_in,
+                session.bytes_out,
+                session.exit_status,
+                session.reason,
+            )
         )
 
 

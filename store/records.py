@@ -115,3 +115,40 @@ class LedgerLine:
     minutes: int | None
     who: str
     note: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """One SSH channel: who came in, and how it ended; never what was said.
+
+    `fingerprint` and `generation` are of the key that signed. `kind` is ``exec``, ``shell`` or
+    ``subsystem``. `bytes_in` went to the pod, `bytes_out` came from it; both are None while the
+    session is open and where its daemon died. `exit_status` is what the client was told, None if
+    it was gone by then.
+    """
+
+    session_id: str
+    pod_id: str
+    generation: int
+    fingerprint: str
+    peer: str
+    client: str
+    kind: str
+    opened_at: int
+    closed_at: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    exit_status: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class SessionEnd:
+    """How a session ended, as in Session."""
+
+    session_id: str
+    closed_at: int
+    bytes_in: int
+    bytes_out: int
+    exit_status: int | None
+    reason: str

@@ -15,6 +15,7 @@ _COMMANDS = {
     ),
     "user": ("kgpud.cli.user:user", "Accounts: add, approve, credit, token."),
     "pod": ("kgpud.cli.pod:pod", "Rentals: list, show, release."),
+    "session": ("kgpud.cli.session:session", "SSH sessions, open and past: list."),
     "config": ("kgpud.cli.config:config", "Check a configuration file."),
 }
 

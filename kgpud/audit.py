@@ -1,0 +1,103 @@
+"""The audit trail: a row for every SSH session, written behind the sessions' backs.
+
+No session waits for the disk: rows that come in while one transaction is written go together into
+the next one.
+"""
+
+import asyncio
+
+import structlog
+
+from kgpud.clock import Clock
+from store import sessions
+from store.db import Database, StoreUnavailable
+from store.records import Session, SessionEnd
+
+log = structlog.get_logger()
+
+#: The reason of sessions whose daemon died before it could say how they ended.
+DAEMON_LOST = "daemon_lost"
+
+_RETRY_SECONDS = 5.0
+# While the database is away. A row is some hundred bytes.
+_MAX_WAITING = 100_000
+_DAY_SECONDS = 86_400
+_FORGET_AT_ONCE = 5_000
+
+
+class Audit:
+    """Takes what sessions report and writes it. `run` must run meanwhile, `flush` comes last."""
+
+    def __init__(self, db: Database, clock: Clock, *, kept_days: int) -> None:
+        self._db = db
+        self._clock = clock
+        self._kept_ms = kept_days * _DAY_SECONDS * 1000
+        self._opened: list[Session] = []
+        self._closed: list[SessionEnd] = []
+        self._wanted = asyncio.Event()
+
+    async def close_lost(self) -> None:
+        """Close the rows that a killed daemon left open. For its successor, before it serves."""
+        async with self._db.transaction() as tx:
+            lost = await sessions.close_open(tx, self._clock.now_ms(), DAEMON_LOST)
+        if lost:
+            log.warning("audit.sessions_lost", sessions=lost)
+
+    def opened(self, session: Session) -> None:
+        """Take note of a session that began."""
+        if len(self._opened) + len(self._closed) >= _MAX_WAITING:
+            log.error("audit.row_dropped", session=session.session_id, pod_id=session.pod_id)
+            return
+        self._opened.append(session)
+        self._wanted.set()
+
+    def closed(self, end: SessionEnd) -> None:
+        """Take note of how a session ended."""
+        if len(self._opened) + len(self._closed) >= _MAX_WAITING:
+            log.error("audit.row_dropped", session=end.session_id)
+            return
+        self._closed.append(end)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Write what comes in and forget what is too old, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write())
+            tasks.create_task(self._forget_daily())
+
+    async def flush(self) -> None:
+        """Write what is waiting. Raises StoreUnavailable; then it still waits."""
+        self._wanted.clear()
+        opened, closed = self._opened[:], self._closed[:]
+        if not opened and not closed:
+            return
+        async with self._db.transaction() as tx:
+            await sessions.insert(tx, opened)
+            await sessions.close(tx, closed)
+        del self._opened[: len(opened)], self._closed[: len(closed)]
+
+    async def _write(self) -> None:
+        while True:
+            await self._wanted.wait()
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                waiting = len(self._opened) + len(self._closed)
+                log.warning("audit.unsaved", rows=waiting, error=str(error))
+                await self._clock.sleep(_RETRY_SECONDS)
+                self._wanted.set()
+
+    async def _forget_daily(self) -> None:
+        while True:
+            try:
+                await self._forget()
+            except StoreUnavailable as error:
+                log.warning("audit.not_pruned", error=str(error))
+            await self._clock.sleep(_DAY_SECONDS)
+
+    async def _forget(self) -> None:
+        before = self._clock.now_ms() - self._kept_ms
+        gone = _FORGET_AT_ONCE
+        while gone == _FORGET_AT_ONCE:
+            async with self._db.transaction() as tx:
+                gone = await sessions.forget(tx, before, _FORGET_AT_ONCE)

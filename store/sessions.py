@@ -1,0 +1,94 @@
+"""Rows of SSH sessions, for whoever must answer later who was in which pod."""
+
+from collections.abc import Iterable, Sequence
+
+from store.db import Connection, Row
+from store.records import Session, SessionEnd
+
+
+async def insert(conn: Connection, sessions: Iterable[Session]) -> None:
+    """Add sessions that began. One that is there already stays as it is."""
+    await conn.run_many(
+        "INSERT OR IGNORE INTO sessions (session_id, pod_id, generation, fingerprint, peer,"
+        " client, kind, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                s.session_id,
+                s.pod_id,
+                s.generation,
+                s.fingerprint,
+                s.peer,
+                s.client,
+                s.kind,
+                s.opened_at,
+            )
+            for s in sessions
+        ],
+    )
+
+
+async def close(conn: Connection, ends: Iterable[SessionEnd]) -> None:
+    """Write how sessions ended. What is closed already stays as it is."""
+    await conn.run_many(
+        "UPDATE sessions SET closed_at = ?, bytes_in = ?, bytes_out = ?, exit_status = ?,"
+        " reason = ? WHERE session_id = ? AND closed_at IS NULL",
+        [
+            (e.closed_at, e.bytes_in, e.bytes_out, e.exit_status, e.reason, e.session_id)
+            for e in ends
+        ],
+    )
+
+
+async def close_open(conn: Connection, now: int, reason: str) -> int:
+    """Close whatever is open; nobody knows what it moved. Return how many there were."""
+    return await conn.run(
+        "UPDATE sessions SET closed_at = max(opened_at, ?), reason = ? WHERE closed_at IS NULL",
+        (now, reason),
+    )
+
+
+async def forget(conn: Connection, before: int, limit: int) -> int:
+    """Delete up to `limit` closed sessions that began before a time; return how many."""
+    return await conn.run(
+        "DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions"
+        " WHERE opened_at < ? AND closed_at IS NOT NULL LIMIT ?)",
+        (before, limit),
+    )
+
+
+async def newest(
+    conn: Connection,
+    limit: int,
+    *,
+    pod_id: str | None = None,
+    account_id: str | None = None,
+    only_open: bool = False,
+) -> Sequence[tuple[Session, str]]:
+    """Return the newest sessions, each with its account's e-mail address."""
+    rows = await conn.rows(
+        "SELECT s.*, a.email FROM sessions s JOIN rentals r USING (pod_id)"
+        " JOIN accounts a USING (account_id)"
+        " WHERE (?1 IS NULL OR s.pod_id = ?1) AND (?2 IS NULL OR r.account_id = ?2)"
+        " AND (s.closed_at IS NULL OR NOT ?3)"
+        " ORDER BY s.opened_at DESC, s.session_id LIMIT ?4",
+        (pod_id, account_id, int(only_open), limit),
+    )
+    return [(_session(row), str(row["email"])) for row in rows]
+
+
+def _session(row: Row) -> Session:
+    return Session(
+        session_id=row["session_id"],
+        pod_id=row["pod_id"],
+        generation=row["generation"],
+        fingerprint=row["fingerprint"],
+        peer=row["peer"],
+        client=row["client"],
+        kind=row["kind"],
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+        bytes_in=row["bytes_in"],
+        bytes_out=row["bytes_out"],
+        exit_status=row["exit_status"],
+        reason=row["reason"],
+    )
