@@ -1,0 +1,81 @@
+"""Every recorded exec session, played to the engine: what its user sees."""
+
+import asyncio
+from fnmatch import fnmatchcase
+
+import pytest
+
+from tests.recorded import files
+
+from .expected import BROKEN, FALSE_ANSWERS, NOT_PLAYED, expected, sessions, ways, why_not_played
+from .recording import STDERR, STDOUT, Recording
+from .replay import pod, replaying
+from .user import Seen, watch
+
+CASES = sessions()
+LEFT_OUT = {name: why for name in files.names() if (why := why_not_played(name))}
+
+# Tens of megabytes each; the suite plays one mode's.
+HEAVY = ("slow_reader.", "big_stdout.", "_16777216.", "_33554432.", "_34603008.", "_67108864.")
+ALL = [(name, how) for name in CASES for how in ways(name)]
+LATER = [
+    (name, how)
+    for name, how in ALL
+    if any(part in name for part in HEAVY) and not ("1.36" in name and name.endswith(".v5"))
+]
+PLAYED = [one for one in ALL if one not in LATER]
+_AT_ONCE = 16
+
+
+Results = dict[tuple[str, str], Seen | Exception]
+
+
+async def play(sessions: list[tuple[str, str]]) -> Results:
+    """Play all of them, some at a time, to one engine."""
+    seen: Results = {}
+    waiting = iter(sessions)
+
+    async def some() -> None:
+        for name, how in waiting:
+            try:
+                seen[name, how] = await watch(replay, Recording(name), pod(name, how))
+            except Exception as error:  # noqa: BLE001 - that case's own test raises it
+                seen[name, how] = error
+
+    async with replaying() as replay, asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(some())
+    return seen
+
+
+@pytest.fixture(scope="module")
+def seen() -> Results:
+    return asyncio.run(play(PLAYED))
+
+
+@pytest.mark.parametrize(("name", "how"), PLAYED, ids=[f"{name}-{how}" for name, how in PLAYED])
+def test_a_user_sees(seen: Results, name: str, how: str) -> None:
+    check(name, how, seen[name, how])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "how"), LATER, ids=[f"{name}-{how}" for name, how in LATER])
+def test_a_user_of_a_heavy_one_sees(name: str, how: str) -> None:
+    check(name, how, asyncio.run(play([(name, how)]))[name, how])
+
+
+def check(name: str, how: str, user: Seen | Exception) -> None:
+    recording, should = Recording(name), expected(name, how)
+    if isinstance(user, Exception):
+        raise user
+    assert user.code == should.code
+    assert user.line.startswith(should.line)
+    assert bool(user.line) == bool(should.line)
+    if not user.line.endswith("its upgrade answer is not ours"):
+        assert user.out == recording.said(STDOUT)
+        assert user.err == recording.said(STDERR)
+
+
+def test_every_line_of_the_tables_is_of_use() -> None:
+    for pattern in (*BROKEN, *FALSE_ANSWERS, *NOT_PLAYED):
+        assert any(fnmatchcase(name, pattern) for name in files.names()), pattern
