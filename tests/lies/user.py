@@ -55,7 +55,7 @@ async def _act(
             await _fill(running, sink, step.size)
             replay.listen_again(place)
     if recording.leaves:
-        await _leave(replay, recording, place, running, sink)
+        await _leave(replay, recording, running, sink)
         return None, ""
     outcome = await sink.outcome
     return BROKEN if outcome.exit_code is None else outcome.exit_code, outcome.broken or ""
@@ -93,12 +93,10 @@ async def _read_late(replay: Replay, running: Exec, sink: Recorder) -> None:
     running.resume()
 
 
-async def _leave(
-    replay: Replay, recording: Recording, place: PodRef, running: Exec, sink: Recorder
-) -> None:
+async def _leave(replay: Replay, recording: Recording, running: Exec, sink: Recorder) -> None:
     said = recording.said(STDOUT)
     await eventually(lambda: len(sink.out) >= len(said))
     running.leave()
-    await replay.executor.hang_up(place, running)
+    await running.hang_up()
     assert running.nonce in replay.hung_up
     assert not sink.outcome.done()
