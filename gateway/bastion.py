@@ -7,13 +7,13 @@ import socket
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncssh
 
 from gateway.connection import Connection, Owner
 from gateway.cuts import Cut, Cuts
 from gateway.exec import Executor
+from gateway.hostkeys import HostKey, HostKeys
 from gateway.protocols import Core
 from gateway.session import Session, Surroundings
 
@@ -39,10 +39,12 @@ _MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"]
 class Bastion:
     """The SSH front door. `listening` runs it; `cut` ends a rental's sessions at once."""
 
-    def __init__(self, core: Core, executor: Executor, host_keys: Sequence[Path]) -> None:
+    def __init__(self, core: Core, executor: Executor, host_keys: HostKeys) -> None:
         self._core = core
         self._executor = executor
-        self._host_keys = [str(path) for path in host_keys]
+        self._host_keys = host_keys
+        self._keys: Sequence[HostKey] = ()
+        self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._cuts = Cuts()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # asyncssh tells every command at INFO.
@@ -63,18 +65,20 @@ class Bastion:
         """
         async with asyncio.TaskGroup() as tasks:
             around = Surroundings(self._core, self._executor, self._cuts, tasks)
-            options = self._options(around)
             loop = asyncio.get_running_loop()
-            server = await loop.create_server(
-                lambda: self._accepted(Connection(loop, options, self._core)), sock=sock
-            )
+            server = await loop.create_server(lambda: self._accepted(loop, around), sock=sock)
             try:
                 yield
             finally:
                 server.close()
                 await self._drain(drain_seconds, hurry)
 
-    def _accepted(self, connection: Connection) -> Connection:
+    def _accepted(self, loop: asyncio.AbstractEventLoop, around: Surroundings) -> Connection:
+        keys = self._host_keys.current()
+        if keys is not self._keys:
+            self._keys, self._options = keys, _options(around, keys)
+        assert self._options is not None
+        connection = Connection(loop, self._options, self._core)
         self._connections.add(connection)
         return connection
 
@@ -90,34 +94,25 @@ class Bastion:
         for connection in list(self._connections):
             connection.abort()
 
-    def _options(self, around: Surroundings) -> asyncssh.SSHServerConnectionOptions:
-        return asyncssh.SSHServerConnectionOptions(
-            server_factory=lambda: Owner(lambda connection: Session(around, connection)),
-            server_host_keys=self._host_keys,
-            server_version="kgpud",
-            kex_algs=_KEX,
-            encryption_algs=_CIPHERS,
-            mac_algs=_MACS,
-            compression_algs=["none"],
-            password_auth=False,
-            kbdint_auth=False,
-            host_based_auth=False,
-            gss_host=None,
-            allow_scp=False,
-            agent_forwarding=False,
-            x11_forwarding=False,
-            login_timeout=LOGIN_SECONDS,
-            keepalive_interval=KEEPALIVE_SECONDS,
-            keepalive_count_max=KEEPALIVE_COUNT,
-        )
 
-
-def ensure_host_key(path: Path) -> str:
-    """Make an ed25519 host key (mode 0600) if there is none; return its public line."""
-    if not path.exists():
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        unfinished = path.with_suffix(".new")
-        unfinished.touch(mode=0o600)
-        unfinished.write_bytes(key.export_private_key("openssh"))
-        unfinished.rename(path)
-    return asyncssh.read_private_key(path).export_public_key("openssh").decode().strip()
+def _options(around: Surroundings, keys: Sequence[HostKey]) -> asyncssh.SSHServerConnectionOptions:
+    return asyncssh.SSHServerConnectionOptions(
+        server_factory=lambda: Owner(lambda connection: Session(around, connection)),
+        server_host_keys=[key.private for key in keys],
+        send_server_host_keys=True,
+        server_version="kgpud",
+        kex_algs=_KEX,
+        encryption_algs=_CIPHERS,
+        mac_algs=_MACS,
+        compression_algs=["none"],
+        password_auth=False,
+        kbdint_auth=False,
+        host_based_auth=False,
+        gss_host=None,
+        allow_scp=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
+        login_timeout=LOGIN_SECONDS,
+        keepalive_interval=KEEPALIVE_SECONDS,
+        keepalive_count_max=KEEPALIVE_COUNT,
+    )

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.bastion import Bastion, ensure_host_key
+from gateway.bastion import Bastion
 from gateway.exec import Executor
+from gateway.hostkeys import HostKeys
 from kgpud import statefolder
 from kgpud.accounts import Accounts
 from kgpud.audit import Audit
@@ -49,13 +50,13 @@ class Sockets:
 
 @dataclass(frozen=True)
 class Running:
-    """A daemon that is ready. `host_key` is the bastion's public key line."""
+    """A daemon that is ready."""
 
     accounts: Accounts
     tokens: Tokens
     api_base: str
     ssh: Address
-    host_key: str
+    host_keys: HostKeys
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,6 @@ class _Parts:
     metering: Metering
     reconcile: Reconcile
     audit: Audit
-    host_key: str
 
 
 @asynccontextmanager
@@ -136,9 +136,8 @@ async def _build(
     audit = Audit(db, clock, kept_days=config.ssh.audit_days)
     await audit.close_lost()
     routing = Routing(rentals, audit, clock, cluster.namespace)
-    host_key = config.state / statefolder.HOST_KEY
-    public_host_key = ensure_host_key(host_key)
-    bastion = Bastion(routing, executor, [host_key])
+    host_keys = HostKeys(config.state / statefolder.HOST_KEY)
+    bastion = Bastion(routing, executor, host_keys)
     installed = settings.installation.id
     told = config.ssh_address(bound(sockets.ssh))
     services = Services(
@@ -149,6 +148,7 @@ async def _build(
         catalog=catalog,
         rentals=rentals,
         executor=executor,
+        host_keys=host_keys,
         clock=clock,
         api_base=config.api_base(http),
         ssh_host=told.host,
@@ -160,15 +160,13 @@ async def _build(
     reconcile = Reconcile(
         db, clock, cluster, view, rentals, installation=installed, lost_reason=lost_reason
     )
-    return _Parts(services, bastion, metering, reconcile, audit, public_host_key)
+    return _Parts(services, bastion, metering, reconcile, audit)
 
 
 def _running(parts: _Parts) -> Running:
     services = parts.services
     ssh = Address(services.ssh_host, services.ssh_port)
-    return Running(
-        services.accounts, services.tokens, services.api_base, ssh, host_key=parts.host_key
-    )
+    return Running(services.accounts, services.tokens, services.api_base, ssh, services.host_keys)
 
 
 async def _rent_settings(config: Config, db: Database, clock: Clock, http: Address) -> RentSettings:

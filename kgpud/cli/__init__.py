@@ -16,6 +16,10 @@ _COMMANDS = {
     "user": ("kgpud.cli.user:user", "Accounts: add, approve, credit, token."),
     "pod": ("kgpud.cli.pod:pod", "Rentals: list, show, release."),
     "session": ("kgpud.cli.session:session", "SSH sessions, open and past: list."),
+    "host-key": (
+        "kgpud.cli.hostkey:host_key",
+        "The bastion's SSH host key: show, announce, switch.",
+    ),
     "config": ("kgpud.cli.config:config", "Check a configuration file."),
 }
 

@@ -29,8 +29,9 @@ def remove(state: Path) -> None:
 
 def write(state: Path, running: Running, token: str) -> None:
     """Write known_hosts, the token and then dev.env, each whole and for its owner alone."""
-    known_hosts = state / _KNOWN_HOSTS
-    _replace(known_hosts, f"[{running.ssh.host}]:{running.ssh.port} {running.host_key}\n")
+    known_hosts, keys = state / _KNOWN_HOSTS, running.host_keys.current()
+    trusted = [key.known_hosts(running.ssh.host, running.ssh.port) + "\n" for key in keys]
+    _replace(known_hosts, "".join(trusted))
     _replace(state / _TOKEN_FILE, f"{token}\n")
     variables = {
         "KGPU_API_BASE": running.api_base,
@@ -39,6 +40,8 @@ def write(state: Path, running: Running, token: str) -> None:
         "KGPU_SSH_PORT": str(running.ssh.port),
         "KGPU_DASHBOARD": _root(running.api_base),
         "KGPU_KNOWN_HOSTS": str(known_hosts),
+        "KGPU_SSH_HOST_KEY": keys[0].line,
+        "KGPU_SSH_HOST_KEY_FINGERPRINT": keys[0].fingerprint,
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
     _replace(state / NAME, "".join(lines))

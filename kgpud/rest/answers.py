@@ -81,6 +81,19 @@ class NewSshAccess(SshAccess):
     private_key: str | None = None
 
 
+class SshHostKey(Answer):
+    """A host key of the bastion. `known_hosts` is the line to trust it by.
+
+    One that isn't `serving` yet is announced: it will take the other's place.
+    """
+
+    type: str
+    public_key: str
+    fingerprint: str
+    known_hosts: str
+    serving: bool
+
+
 class Idle(Answer):
     """The idle clock. `release_at` is null while no release is due."""
 

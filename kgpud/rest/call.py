@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gateway.exec import Executor
+from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
@@ -29,6 +30,7 @@ class Services:
     catalog: Catalog
     rentals: Rentals
     executor: Executor
+    host_keys: HostKeys
     clock: Clock
     api_base: str
     ssh_host: str

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kgpud.rest import account, menu, pods, run
+from kgpud.rest import account, hostkeys, menu, pods, run
 from kgpud.rest.answers import Answer
 from kgpud.rest.auth import Access
 from kgpud.rest.call import Call
@@ -30,6 +30,7 @@ class Route:
 ROUTES = (
     Route("GET", "/", menu.about, Access.PUBLIC),
     Route("GET", "/v1/gpu-models", menu.gpu_models, Access.PUBLIC),
+    Route("GET", "/v1/ssh-host-keys", hostkeys.index, Access.PUBLIC),
     Route("GET", "/v1/me", account.me, Access.ANY_TOKEN),
     Route("GET", "/v1/balance", account.balance, Access.ACCOUNT),
     Route("GET", "/v1/cluster", menu.cluster, Access.ACCOUNT),

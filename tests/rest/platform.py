@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway.exec import Executor
+from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
 from kgpud.catalog import Catalog
 from kgpud.clock import SystemClock
@@ -89,6 +90,7 @@ class Platform:
             catalog=catalog,
             rentals=rentals,
             executor=Executor(cluster),
+            host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,
             api_base=f"{root}/v1",
             ssh_host=SSH_HOST,
