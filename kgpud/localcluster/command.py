@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from kgpud.localcluster.cluster import Cluster, pod_uid
 from kgpud.localcluster.errors import StartError
 from kgpud.localcluster.pod_life import Host
 from kgpud.localcluster.registry import Registry
+from kgpud.localcluster.routes_exec import ExecOptions, Translator
 from kgpud.localcluster.server import application
 
 # A 128 KiB argument may be escaped three bytes for one, and there may be several.
@@ -53,6 +54,7 @@ class Options:
     fleet: Path | None = None
     reach: Sequence[str] = ()
     die_with_stdin: bool = False
+    execs: ExecOptions = field(default_factory=ExecOptions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,8 +65,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fleet", type=Path, help="YAML file of simulated nodes")
     parser.add_argument("--reach", action="append", default=[], metavar="HOST:PORT")
     parser.add_argument("--die-with-stdin", action="store_true", help="end when stdin ends")
-    given = parser.parse_args(argv)
-    return start(Options(**vars(given)))
+    parser.add_argument(
+        "--exec-translator",
+        type=Translator,
+        default=ExecOptions.translator,
+        metavar="|".join(one.value for one in Translator),
+        help="who turns v5 execs into the runtime's: the kubelet (1.36) or the API server (before)",
+    )
+    parser.add_argument(
+        "--exec-idle-seconds",
+        type=float,
+        default=ExecOptions.idle_seconds,
+        metavar="SECONDS",
+        help="when the runtime cuts a silent exec that is not v5 (14400)",
+    )
+    given = vars(parser.parse_args(argv))
+    execs = ExecOptions(given.pop("exec_translator"), given.pop("exec_idle_seconds"))
+    return start(Options(**given, execs=execs))
 
 
 def start(options: Options) -> int:
@@ -93,7 +110,7 @@ async def serve(options: Options) -> None:
         await bwrap.require_sandboxes(host.bwrap, pod_uid())
         async with asyncio.TaskGroup() as group:
             cluster = Cluster(host, nodes, group)
-            async with _listening(cluster, state, listener) as ready:
+            async with _listening(cluster, state, listener, options.execs) as ready:
                 sys.stdout.write(json.dumps(ready) + "\n")
                 sys.stdout.flush()
                 group.create_task(asyncio.to_thread(folders.remove_orphans))
@@ -147,12 +164,12 @@ def _bound(port: int) -> socket.socket:
 
 @asynccontextmanager
 async def _listening(
-    cluster: Cluster, state: Path, listener: socket.socket
+    cluster: Cluster, state: Path, listener: socket.socket, execs: ExecOptions
 ) -> AsyncIterator[dict[str, object]]:
     """Serve HTTP and write the kubeconfig; yields the line that says so."""
     token, secret_path = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     runner = web.AppRunner(
-        application(cluster, token, secret_path),
+        application(cluster, token, secret_path, execs),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_DRAIN_SECONDS,

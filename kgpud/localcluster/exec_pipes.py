@@ -5,9 +5,9 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import Self
 
 READ_BYTES = 32768
-_STDIN_HIGH_WATER = 4 << 20
 _YIELD_EVERY = 32
 
 
@@ -48,12 +48,13 @@ async def chunks(fd: int) -> AsyncIterator[bytes]:
 class Input:
     """What waits to be written to a command's stdin, in order.
 
-    `feed` never waits; who feeds must `await room()` after it, which bounds what waits to the
-    high water and one message. Closes the descriptor when `run` ends, if it is ours.
+    `feed` never waits; who feeds must `await room()` after it, which bounds what waits to
+    `high_water` bytes and one message. Closes the descriptor when `run` ends, if it is ours.
     """
 
-    def __init__(self, fd: int, *, is_terminal: bool) -> None:
+    def __init__(self, fd: int, high_water: int, *, is_terminal: bool) -> None:
         self._fd = fd
+        self._high_water = high_water
         self._is_terminal = is_terminal
         self._waiting: deque[memoryview] = deque()
         self._size = 0
@@ -69,7 +70,7 @@ class Input:
             return
         self._waiting.append(data)
         self._size += len(data)
-        if self._size > _STDIN_HIGH_WATER:
+        if self._size > self._high_water:
             self._room.clear()
         self._changed.set()
 
@@ -113,7 +114,7 @@ class Input:
             self._waiting.popleft()
         else:
             self._waiting[0] = data[written:]
-        if self._size <= _STDIN_HIGH_WATER:
+        if self._size <= self._high_water:
             self._room.set()
 
     def _give_up(self) -> None:
@@ -123,27 +124,57 @@ class Input:
         self._room.set()
 
 
-def pipe_in() -> tuple[int, int]:
-    """Return (the command's end, our non-blocking end) of a pipe that we write to."""
-    theirs, ours = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(ours, False)
-    return theirs, ours
+class Pipes:
+    """A command's standard streams: `theirs` are its three ends, the others are ours.
+
+    Ours don't block, and are None where the client did not ask for the stream: there the command
+    has /dev/null. Leaving the with-statement closes what has not been closed or taken.
+    """
+
+    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool) -> None:
+        self.theirs: list[int] = []
+        self._ours: list[int] = []
+        try:
+            self._stdin = self._open(stdin, writes=True)
+            self.stdout = self._open(stdout)
+            self.stderr = self._open(stderr)
+        except OSError:
+            self._close()
+            raise
+
+    def _open(self, wanted: bool, *, writes: bool = False) -> int | None:
+        if not wanted:
+            self.theirs.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+            return None
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        theirs, ours = (reading, writing) if writes else (writing, reading)
+        self.theirs.append(theirs)
+        self._ours.append(ours)
+        os.set_blocking(ours, False)
+        return ours
+
+    def close_theirs(self) -> None:
+        """Close the command's ends, which it has by now."""
+        _close_all(self.theirs)
+
+    def take_stdin(self) -> int | None:
+        """Return our end of stdin, which is the caller's to close from here on."""
+        if self._stdin is not None:
+            self._ours.remove(self._stdin)
+        return self._stdin
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        _close_all(self.theirs)
+        _close_all(self._ours)
 
 
-def pipe_out() -> tuple[int, int]:
-    """Return (the command's end, our non-blocking end) of a pipe that we read from."""
-    ours, theirs = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(ours, False)
-    return theirs, ours
-
-
-def nothing() -> int:
-    """Return /dev/null, for a stream that the client did not ask for."""
-    return os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-
-
-def close_all(fds: list[int]) -> None:
-    """Close descriptors, whatever becomes of each."""
-    for fd in fds:
+def _close_all(fds: list[int]) -> None:
+    while fds:
         with contextlib.suppress(OSError):
-            os.close(fd)
+            os.close(fds.pop())

@@ -1,124 +1,87 @@
-"""One exec: a websocket on one side, a command in a pod on the other."""
+"""One exec: a stream to the client on one side, a command in a pod on the other."""
 
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import struct
 import termios
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from aiohttp import WSMsgType, web
 
 from kgpud.localcluster import exec_pipes, exec_status
 from kgpud.localcluster.errors import ExecRefusedError, SandboxError
+from kgpud.localcluster.exec_protocol import STDERR, STDOUT, EndStdin, Resize, Stdin, Stuck
+from kgpud.localcluster.exec_stream import Asked, Stream
 from kgpud.localcluster.sandbox import Running, Sandbox
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
-_END_STDIN = b"\xff\x00"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the client asked for."""
-
-    argv: Sequence[str]
-    stdin: bool
-    stdout: bool
-    stderr: bool
-    tty: bool
-    protocol: str
+# How much unread stdin is taken before nothing more of the client's is read, pings included. A
+# translator and its SPDY stream hold megabytes; the runtime alone hardly more than a pipe does.
+_TRANSLATED_HIGH_WATER = 4 << 20
+_RUNTIMES_HIGH_WATER = 64 << 10
+_KILLED = 137
 
 
 class Session:
     """Copies bytes both ways until the command and its outputs have ended.
 
-    A client that goes away ends stdin and nothing else: the command lives on and its output is
-    read and dropped, as a kubelet does.
+    A client that goes away ends stdin, and the command runs on; how it left says whether its
+    output is still read, and whether it is killed after all (`Stream.output`, `Stream.kills`).
     """
 
-    def __init__(self, socket: web.WebSocketResponse, sandbox: Sandbox, asked: Asked) -> None:
-        self._socket = socket
+    def __init__(self, stream: Stream, sandbox: Sandbox, asked: Asked) -> None:
+        self._stream = stream
         self._sandbox = sandbox
         self._asked = asked
-        self._left = False
 
     async def run(self) -> None:
         """Run the command to its end and send the status."""
-        await self._send(STDOUT, b"")
+        asked = self._asked
+        await self._stream.begin()
         try:
-            status = await self._run()
-        except ExecRefusedError as error:
-            status = exec_status.refused(self._asked.protocol, str(error))
-        except OSError as error:  # no descriptor or no memory is left for its pipes
-            status = exec_status.refused(self._asked.protocol, str(error))
+            code = await (self._on_terminal() if asked.tty else self._on_pipes())
+            status = exec_status.exited(asked.protocol, asked.argv, code)
+        except (ExecRefusedError, OSError) as error:  # OSError: no descriptor or memory is left
+            status = exec_status.refused(asked.protocol, str(error))
         except SandboxError:
-            status = exec_status.exited(self._asked.protocol, self._asked.argv, 137)
-        await self._send(ERROR, status)
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            await self._socket.close()
+            status = exec_status.exited(asked.protocol, asked.argv, _KILLED)
+        await self._stream.end(status)
 
-    async def _run(self) -> bytes:
-        if self._asked.tty:
-            running = await self._sandbox.execute(self._asked.argv, tty=True)
-            assert running.master is not None
-            return await self._on_terminal(running, running.master)
-        return await self._on_pipes()
-
-    async def _on_terminal(self, running: Running, master: int) -> bytes:
+    async def _on_terminal(self) -> int:
+        running = await self._sandbox.execute(self._asked.argv, tty=True)
+        master = running.master
+        assert master is not None
         try:
-            channel = STDOUT if self._asked.stdout else None
-            given = exec_pipes.Input(master, is_terminal=True)
-            return await self._copy(running, [(channel, master)], given, master)
+            given = self._input(master) if self._asked.stdin else None
+            outputs = [(STDOUT if self._asked.stdout else None, master)]
+            return await self._copy(running, outputs, given)
         finally:
             os.close(master)
 
-    async def _on_pipes(self) -> bytes:
-        theirs: list[int] = []
-        ours: list[int] = []
-        outputs: list[tuple[int | None, int]] = []
-        given: exec_pipes.Input | None = None
-        try:
-            stdin = -1
-            if self._asked.stdin:
-                end, stdin = exec_pipes.pipe_in()
-                theirs.append(end)
-            else:
-                theirs.append(exec_pipes.nothing())
-            for wanted, channel in ((self._asked.stdout, STDOUT), (self._asked.stderr, STDERR)):
-                if not wanted:
-                    theirs.append(exec_pipes.nothing())
-                    continue
-                end, our = exec_pipes.pipe_out()
-                theirs.append(end)
-                ours.append(our)
-                outputs.append((channel, our))
-            try:
-                running = await self._sandbox.execute(self._asked.argv, theirs)
-            except BaseException:
-                if stdin >= 0:
-                    os.close(stdin)
-                raise
-            if stdin >= 0:
-                given = exec_pipes.Input(stdin, is_terminal=False)
-            exec_pipes.close_all(theirs)
-            theirs.clear()
-            return await self._copy(running, outputs, given, None)
-        finally:
-            exec_pipes.close_all(theirs + ours)
+    async def _on_pipes(self) -> int:
+        asked = self._asked
+        with exec_pipes.Pipes(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr) as pipes:
+            running = await self._sandbox.execute(asked.argv, pipes.theirs)
+            pipes.close_theirs()
+            stdin = pipes.take_stdin()
+            given = None if stdin is None else self._input(stdin)
+            both = ((STDOUT, pipes.stdout), (STDERR, pipes.stderr))
+            outputs = [(channel, fd) for channel, fd in both if fd is not None]
+            return await self._copy(running, outputs, given)
+
+    def _input(self, fd: int) -> exec_pipes.Input:
+        translated = self._asked.protocol.translated
+        high_water = _TRANSLATED_HIGH_WATER if translated else _RUNTIMES_HIGH_WATER
+        return exec_pipes.Input(fd, high_water, is_terminal=self._asked.tty)
 
     async def _copy(
         self,
         running: Running,
         outputs: Sequence[tuple[int | None, int]],
         given: exec_pipes.Input | None,
-        master: int | None,
-    ) -> bytes:
-        """Copy until all outputs have ended and the code is known; return the status."""
+    ) -> int:
+        """Copy until all outputs have ended and the code is known; return the code."""
         async with asyncio.TaskGroup() as group:
-            inward = [group.create_task(self._receive(given, master))]
+            inward = [group.create_task(self._receive(running, given))]
             if given is not None:
                 inward.append(group.create_task(given.run()))
             async with asyncio.TaskGroup() as outward:
@@ -127,55 +90,31 @@ class Session:
             code = await asyncio.shield(running.code)
             for task in inward:
                 task.cancel()
-        return exec_status.exited(self._asked.protocol, self._asked.argv, code)
+        return code
 
     async def _pump(self, channel: int | None, fd: int) -> None:
         async for data in exec_pipes.chunks(fd):
-            if channel is not None:
-                await self._send(channel, data)
+            if channel is not None and not await self._stream.output(channel, data):
+                return
 
-    async def _send(self, channel: int, data: bytes) -> None:
-        if self._left:
-            return
-        try:
-            await self._socket.send_bytes(bytes((channel,)) + data)
-        except (ConnectionError, RuntimeError):
-            self._left = True
-
-    async def _receive(self, given: exec_pipes.Input | None, master: int | None) -> None:
-        """Take the client's messages until it goes; then stdin has ended."""
-        while True:
-            message = await self._socket.receive()
-            if message.type is WSMsgType.BINARY:
-                data = message.data
-            elif message.type is WSMsgType.TEXT:
-                data = message.data.encode()
-            else:
-                break
-            if data:
-                self._take(memoryview(data), given, master)
-            if given is not None:
+    async def _receive(self, running: Running, given: exec_pipes.Input | None) -> None:
+        """Do what the client's messages ask for until it goes; then stdin has ended."""
+        async for action in self._stream.actions():
+            if isinstance(action, Stdin) and given is not None:
+                given.feed(action.data)
                 await given.room()
-        self._left = True
+            elif isinstance(action, EndStdin) and given is not None:
+                given.end()
+            elif isinstance(action, Resize) and running.master is not None:
+                _resize(running.master, action)
+            elif isinstance(action, Stuck):
+                return
         if given is not None:
             given.end()
-
-    def _take(self, data: memoryview, given: exec_pipes.Input | None, master: int | None) -> None:
-        channel = data[0]
-        if channel == STDIN and given is not None:
-            given.feed(data[1:])
-        elif channel == RESIZE and master is not None:
-            _resize(master, bytes(data[1:]))
-        elif self._asked.protocol == exec_status.V5 and given is not None and data == _END_STDIN:
-            given.end()
+        if self._stream.kills:
+            await self._sandbox.kill_command(running)
 
 
-def _resize(master: int, body: bytes) -> None:
-    """Set the terminal's size; anything but {"Width": n, "Height": n} is passed over."""
-    try:
-        wanted = {key.lower(): value for key, value in json.loads(body).items()}
-        size = struct.pack("HHHH", wanted["height"], wanted["width"], 0, 0)
-    except (ValueError, KeyError, AttributeError, struct.error):
-        return
+def _resize(master: int, size: Resize) -> None:
     with contextlib.suppress(OSError):
-        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size.rows, size.columns, 0, 0))

@@ -1,37 +1,44 @@
-"""The document on channel 3 that ends an exec, in the words of Kubernetes 1.36."""
+"""What channel 3 says at the end of an exec, in the words of Kubernetes 1.36."""
 
 import json
 import secrets
 from collections.abc import Sequence
 
+from kgpud.localcluster.exec_protocol import Protocol
 from kgpud.localcluster.registry import Document
 
-V4 = "v4.channel.k8s.io"
-V5 = "v5.channel.k8s.io"
+# What Go's encoder escapes in strings, so that JSON can stand inside HTML.
+_ESCAPED = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
 
 
-def exited(protocol: str, argv: Sequence[str], code: int) -> bytes:
-    """Return the status of a command that ended with `code`."""
+def exited(protocol: Protocol, argv: Sequence[str], code: int) -> bytes:
+    """Return the status of a command that ended with `code`; empty when there is none to send."""
     if code == 0:
-        return _encode({"metadata": {}, "status": "Success"})
-    if protocol == V5:
+        success = {"metadata": {}, "status": "Success"}
+        return _encode(success) if protocol.documents else b""
+    if protocol.translated:
         words = f"command terminated with exit code {code}"
     else:
         words = f"error executing command [{' '.join(argv)}], exit code {code}"
     cause = {"reason": "ExitCode", "message": str(code)}
     message = f"command terminated with non-zero exit code: {words}"
-    return _encode(_failure(message, "NonZeroExitCode", cause))
+    return _told(protocol, _failure(message, "NonZeroExitCode", cause))
 
 
-def refused(protocol: str, words: str) -> bytes:
+def refused(protocol: Protocol, words: str) -> bytes:
     """Return the status of a command that could not be started; `words` are runc's."""
     inner = (
         "error executing command in container: failed to exec in container: failed to start "
         f'exec "{secrets.token_hex(32)}": OCI runtime exec failed: exec failed: {words}'
     )
-    cause = f"Internal error occurred: {inner}" if protocol == V5 else inner
+    return internal(protocol, f"Internal error occurred: {inner}" if protocol.translated else inner)
+
+
+def internal(protocol: Protocol, cause: str) -> bytes:
+    """Return the status of an exec that failed before there was a command."""
     message = f"Internal error occurred: {cause}"
-    return _encode({**_failure(message, "InternalError", {"message": cause}), "code": 500})
+    document = _failure(message, "InternalError", {"message": cause})
+    return _told(protocol, {**document, "code": 500})
 
 
 def _failure(message: str, reason: str, cause: Document) -> Document:
@@ -44,5 +51,10 @@ def _failure(message: str, reason: str, cause: Document) -> Document:
     }
 
 
+def _told(protocol: Protocol, document: Document) -> bytes:
+    return _encode(document) if protocol.documents else document["message"].encode()
+
+
 def _encode(document: Document) -> bytes:
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    return text.translate(_ESCAPED).encode(errors="replace")

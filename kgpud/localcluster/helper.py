@@ -8,6 +8,7 @@ It is told, in this order:
   or `failed` {message};
 - `exec`: {id, argv, tty, cwd, env} with [stdin, stdout, stderr] → `started` {id, pid} with
   [master] on a terminal, or `refused` {id, message}; later `exit` {id, code};
+- `kill`: {id} to a command that runs;
 - `signal`: {number} to the pod's PID 1.
 When PID 1 has ended it says `gone` {code} and ends. When its socket closes it kills PID 1.
 """
@@ -74,6 +75,8 @@ class _Pod:
         try:
             if message["op"] == "exec":
                 self._exec(message, fds)
+            elif message["op"] == "kill":
+                self._kill(message["id"])
             elif message["op"] == "signal":
                 self._signal(message["number"])
         finally:
@@ -96,6 +99,11 @@ class _Pod:
         wire.send(self.sock, {"op": "started", "id": number, "pid": started.pid}, masters)
         for master in masters:
             os.close(master)
+
+    def _kill(self, number: int) -> None:
+        for pid, command in self.commands.items():
+            if command == number:  # not reaped, so the pid is still the command's
+                os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """Kill PID 1, and with it the pod, and return when nothing of it is left."""

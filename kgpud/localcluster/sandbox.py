@@ -41,6 +41,7 @@ class Running:
     pid: int
     master: int | None
     code: asyncio.Future[int]
+    number: int
 
 
 class Sandbox:
@@ -172,7 +173,7 @@ class Sandbox:
             self._codes.pop(number, None)
             raise
         pid, master = await started
-        return Running(pid, master, code)
+        return Running(pid, master, code, number)
 
     async def run(self, argv: Sequence[str], within: float) -> int | None:
         """Run a command without input or output; return its code, None if it took too long."""
@@ -188,6 +189,11 @@ class Sandbox:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(running.pid, signal.SIGKILL)
             return None
+
+    async def kill_command(self, running: Running) -> None:
+        """Kill a command, not its children; nothing when it has ended."""
+        with contextlib.suppress(SandboxError):
+            await self._send({"op": "kill", "id": running.number})
 
     async def signal(self, number: signal.Signals) -> None:
         """Send a signal to the pod's PID 1; nothing when it is gone."""

@@ -11,6 +11,7 @@ from kgpud.localcluster import discovery
 from kgpud.localcluster.cluster import Cluster
 from kgpud.localcluster.errors import ApiError, method_not_allowed, no_such_path
 from kgpud.localcluster.registry import Document
+from kgpud.localcluster.routes_exec import ExecOptions, Execs
 from kgpud.localcluster.routes_objects import Objects
 from kgpud.localcluster.routes_pods import Pods
 
@@ -18,7 +19,9 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _MAX_BODY = 8 << 20
 
 
-def application(cluster: Cluster, token: str, secret_path: str) -> web.Application:
+def application(
+    cluster: Cluster, token: str, secret_path: str, execs: ExecOptions
+) -> web.Application:
     """Return the API server's application, for bearers of `token`.
 
     The same API stands below `/secret_path` without a token: kubectl sends no token over
@@ -27,13 +30,13 @@ def application(cluster: Cluster, token: str, secret_path: str) -> web.Applicati
     application = web.Application(
         middlewares=[_statuses, _authenticated(token, secret_path)], client_max_size=_MAX_BODY
     )
-    objects, pods = Objects(cluster), Pods(cluster)
+    objects, pods, exec_ = Objects(cluster), Pods(cluster), Execs(cluster, execs)
     for prefix in ("", f"/{secret_path}"):
-        application.add_routes(_routes(prefix, objects, pods))
+        application.add_routes(_routes(prefix, objects, pods, exec_))
     return application
 
 
-def _routes(prefix: str, objects: Objects, pods: Pods) -> list[web.RouteDef]:
+def _routes(prefix: str, objects: Objects, pods: Pods, execs: Execs) -> list[web.RouteDef]:
     core, groups = f"{prefix}/api/v1", f"{prefix}/apis/{{group}}/v1"
     pod = f"{core}/namespaces/{{namespace}}/pods/{{name}}"
     return [
@@ -44,8 +47,8 @@ def _routes(prefix: str, objects: Objects, pods: Pods) -> list[web.RouteDef]:
         web.get(core, _said(discovery.resources("v1"))),
         web.get(groups, _group),
         web.post(f"{prefix}/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", _review),
-        web.get(f"{pod}/exec", pods.execute),
-        web.post(f"{pod}/exec", pods.execute),
+        web.get(f"{pod}/exec", execs.execute),
+        web.post(f"{pod}/exec", execs.execute),
         web.get(f"{pod}/log", pods.log),
         *_object_routes(objects, f"{core}/namespaces/{{namespace}}/{{plural}}"),
         *_object_routes(objects, f"{groups}/namespaces/{{namespace}}/{{plural}}"),
