@@ -1,6 +1,7 @@
 """One command in a pod: start, stdin, output, resize, how it ended, and making it end."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +9,7 @@ import structlog
 
 from gateway import frames, link, wrapper
 from gateway.protocols import ApiServerSource, PodRef
+from gateway.refusal import explain, explain_refusal
 
 log = structlog.get_logger()
 
@@ -16,8 +18,9 @@ KEEPALIVE_SECONDS = 15.0
 HANGUP_GRACE_SECONDS = 5
 # The rest of a trailer follows its beginning at once: it was one write.
 RELEASE_SECONDS = 0.1
+# The end of the connection follows the status at once, unless a proxy keeps it.
+END_SECONDS = 3.0
 _HANGUP_LIMIT_SECONDS = 30.0
-_DENIED, _NOT_FOUND = (401, 403), 404
 
 
 class ExecRefused(Exception):
@@ -81,6 +84,7 @@ class Exec:
         self._loop = asyncio.get_running_loop()
         self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
         self._release: asyncio.TimerHandle | None = None
+        self._end: asyncio.TimerHandle | None = None
         self._paused = False
 
     # What the owner does.
@@ -165,7 +169,7 @@ class Exec:
     # The parts.
 
     @staticmethod
-    def _pass(take: "_Take", data: bytes) -> None:
+    def _pass(take: Callable[[bytes], None], data: bytes) -> None:
         if data:
             take(data)
 
@@ -190,6 +194,8 @@ class Exec:
     def _cancel_timers(self) -> None:
         self._keepalive.cancel()
         self._cancel_release()
+        if self._end:
+            self._end.cancel()
 
     def _take_status(self, document: bytes) -> None:
         if not document:  # how a channel may begin
@@ -198,6 +204,13 @@ class Exec:
             self._status = frames.parse_status(document)
         except ValueError:
             self._garbage = True
+        if self._end is None:
+            self._end = self._loop.call_later(END_SECONDS, self._end_without_them)
+
+    def _end_without_them(self) -> None:
+        """End though the connection does not: all is said."""
+        self._link.close()
+        self.lost("")
 
     def _verdict(self, reason: str) -> Outcome:
         """Believe the trailer and the status together; a success only by both."""
@@ -206,7 +219,7 @@ class Exec:
             why = reason or "it closed without saying how the command ended"
             return Outcome(None, f"the connection to the pod broke: {why}")
         if status.exit_code is None:
-            return Outcome(None, _explain(status.message))
+            return Outcome(None, explain(status.message))
         if self._out.code is not None and (self.tty or self._err.code is not None):
             return Outcome(self._out.code)
         if status.exit_code:
@@ -220,10 +233,6 @@ class Exec:
         else:
             self._link.ping()
         self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
-
-
-class _Take(Protocol):
-    def __call__(self, data: bytes, /) -> None: ...
 
 
 class Executor:
@@ -269,7 +278,7 @@ class Executor:
         try:
             websocket, protocol = await link.connect(await self._source.api_server(), path, query)
         except link.LinkRefused as error:
-            raise ExecRefused(_explain_refusal(error)) from None
+            raise ExecRefused(explain_refusal(error.status, error.body)) from None
         running = Exec(self, pod, websocket, nonce, protocol, sink, tty=tty)
         websocket.start(running)
         return running
@@ -294,29 +303,3 @@ class _Ended:
         """Wake who waits."""
         if not self.ended.done():
             self.ended.set_result(outcome)
-
-
-def _explain_refusal(error: link.LinkRefused) -> str:
-    if error.status == _NOT_FOUND:
-        return "the pod is gone"
-    if error.status in _DENIED:
-        return "the cluster refused the exec: the operator should run `kgpud doctor`"
-    return _explain(_message_in(error.body) or str(error))
-
-
-def _message_in(body: str) -> str:
-    """Return the message where a refusal's body is a Status document, else the body."""
-    try:
-        return frames.parse_status(body.encode()).message
-    except ValueError:
-        return body
-
-
-def _explain(message: str) -> str:
-    if "container not found" in message:
-        return "the pod's container is not running"
-    # runc's words and crun's; a runtime that can't be dialled misses its socket, not the sh.
-    missing = "not found in $PATH" in message or "no such file or directory" in message
-    if missing and "dial " not in message:
-        return "the image has no sh, so no command can run in it"
-    return f"the cluster could not run the command: {message}"

@@ -1,19 +1,20 @@
 """One websocket to the API server: the upgrade, messages both ways, flow control, keepalive."""
 
 import asyncio
-import email.parser
 import socket
 from email.message import Message
 from typing import Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from gateway import websocket
+from gateway.answer import Answer
 from gateway.frames import V4, V5
 from gateway.protocols import ApiServer
 
 CONNECT_SECONDS = 30.0
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
-_MAX_HEAD = _MAX_BODY = 64 * 1024
+# The body of a refusal may have no length and no end.
+REFUSAL_SECONDS = 1.0
 _SWITCHING_PROTOCOLS = 101
 
 
@@ -45,7 +46,8 @@ class Link(asyncio.Protocol):
     def __init__(self, head: bytes, accept: str) -> None:
         self._head_to_send = head
         self._accept = accept
-        self._received = bytearray()
+        self._answer = Answer()
+        self._refusal: asyncio.TimerHandle | None = None
         self._parser = websocket.Parser()
         self._transport: asyncio.Transport
         self._receiver: Receiver | None = None
@@ -90,6 +92,8 @@ class Link(asyncio.Protocol):
         """Leave at once. `lost` is not called any more."""
         self._over = True
         self._receiver = None
+        if self._refusal:
+            self._refusal.cancel()
         if not self._ended:  # asyncio's abort raises on a transport that drained and ended
             self._transport.abort()
 
@@ -106,8 +110,7 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes: the answer's head first, then frames."""
         if not self.upgraded.done():
-            self._received += data
-            data = self._take_head()
+            data = self._take_answer(data)
         if data and self.upgraded.done() and not self._over:
             self._take_frames(data)
 
@@ -130,21 +133,20 @@ class Link(asyncio.Protocol):
 
     # The parts.
 
-    def _take_head(self) -> bytes:
-        end = self._received.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._received) > _MAX_HEAD:
-                self._fail("its answer has no end")
-            return b""
-        status, headers = _parse_head(bytes(self._received[:end]))
-        rest = bytes(self._received[end + 4 :])
-        if status == _SWITCHING_PROTOCOLS:
-            self._check(headers)
-            return rest
-        length = headers.get("Content-Length", "")
-        wanted = min(int(length), _MAX_BODY) if length.isdigit() else _MAX_BODY
-        if len(rest) >= wanted:
-            self._refuse(status, rest[:wanted])
+    def _take_answer(self, data: bytes) -> bytes:
+        """Take the answer to the upgrade; return what came after it."""
+        answer = self._answer
+        answer.feed(data)
+        if answer.status == _SWITCHING_PROTOCOLS:
+            self._check(answer.headers)
+            return answer.rest
+        if answer.too_long:
+            self._fail("its answer has no end")
+        elif answer.whole:
+            self._refuse(answer.status, answer.body)
+        elif answer.status and self._refusal is None:
+            loop = asyncio.get_running_loop()
+            self._refusal = loop.call_later(REFUSAL_SECONDS, self._refuse_with_what_came)
         return b""
 
     def _check(self, headers: Message) -> None:
@@ -156,30 +158,31 @@ class Link(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _refuse_with_what_came(self) -> None:
-        head, _, body = bytes(self._received).partition(b"\r\n\r\n")
-        if head.startswith(b"HTTP/"):
-            self._refuse(_parse_head(head)[0], body)
+        if self._answer.end():
+            self._refuse(self._answer.status, self._answer.body)
         else:
-            self._refuse(0, b"it closed the connection without an answer")
+            self._fail("it closed the connection without an answer")
 
-    def _refuse(self, status: int, body: bytes) -> None:
+    def _refuse(self, status: int, body: str) -> None:
         if not self.upgraded.done():
-            self.upgraded.set_exception(LinkRefused(status, body.decode(errors="replace").strip()))
+            self.upgraded.set_exception(LinkRefused(status, body))
         self.close()
 
     def _fail(self, reason: str) -> None:
-        self._refuse(0, reason.encode())
+        self._refuse(0, reason)
 
     def _take_frames(self, data: bytes) -> None:
+        broken = ""
         try:
             messages = self._parser.feed(data)
         except websocket.FrameError as error:
-            self._transport.abort()
-            self._lose(f"the API server sent {error}")
-            return
+            messages, broken = error.before, f"the API server sent {error}"
         for opcode, payload in messages:
             if not self._over:
                 self._take_message(opcode, payload)
+        if broken and not self._over:
+            self._transport.abort()
+            self._lose(broken)
 
     def _take_message(self, opcode: int, payload: bytes) -> None:
         if opcode in {websocket.BINARY, websocket.TEXT}:
@@ -190,9 +193,16 @@ class Link(asyncio.Protocol):
         elif opcode == websocket.PING:
             self._transport.write(websocket.encode(websocket.PONG, payload))
         elif opcode == websocket.CLOSE:
-            self._transport.write(websocket.encode(websocket.CLOSE, payload[:2]))
-            self._transport.close()
+            self._answer_close(payload[:2])
             self._lose("")
+
+    def _answer_close(self, code: bytes) -> None:
+        """Close as RFC 6455 wants it, unless there is stdin left that nobody will read."""
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+        else:
+            self._transport.write(websocket.encode(websocket.CLOSE, code))
+            self._transport.close()
 
     def _lose(self, reason: str) -> None:
         if not self._over:
@@ -247,13 +257,6 @@ def _request_head(target: str, url: SplitResult, key: str, server: ApiServer) ->
         *(f"{name}: {value}" for name, value in server.headers.items()),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-def _parse_head(head: bytes) -> tuple[int, Message]:
-    status_line, _, rest = head.partition(b"\r\n")
-    words = status_line.split(b" ", 2)
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
-    return status, email.parser.BytesHeaderParser().parsebytes(rest)
 
 
 def _keep_alive(sock: socket.socket) -> None:

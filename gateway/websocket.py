@@ -20,7 +20,11 @@ _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 
 class FrameError(ValueError):
-    """The peer broke RFC 6455."""
+    """The peer broke RFC 6455. `before` are the whole messages that came ahead of that."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.before: list[tuple[int, bytes]] = []
 
 
 def new_key() -> str:
@@ -64,6 +68,14 @@ class Parser:
         """
         self._buffer += data
         messages: list[tuple[int, bytes]] = []
+        try:
+            self._take_whole(messages)
+        except FrameError as error:
+            error.before = messages
+            raise
+        return messages
+
+    def _take_whole(self, messages: list[tuple[int, bytes]]) -> None:
         start = 0
         while (end := self._frame_end(start)) is not None:
             message = self._take(start, end)
@@ -71,7 +83,6 @@ class Parser:
                 messages.append(message)
             start = end
         del self._buffer[:start]
-        return messages
 
     def _frame_end(self, start: int) -> int | None:
         buffer = self._buffer

@@ -17,6 +17,7 @@ POD = PodRef("default", "w1", "main")
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 SUCCESS = b'{"metadata":{},"status":"Success"}'
+WITHIN = 30.0
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -203,7 +204,7 @@ async def serving(script: Script, tls: SSLContext | None = None) -> AsyncIterato
     api.port = server.sockets[0].getsockname()[1]
     try:
         yield api
-        async with asyncio.timeout(10), idle:
+        async with asyncio.timeout(WITHIN), idle:
             await idle.wait_for(lambda: not busy)
     finally:
         server.close()
@@ -216,7 +217,7 @@ async def serving(script: Script, tls: SSLContext | None = None) -> AsyncIterato
 
 
 async def eventually(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN):
         while True:
             if true():
                 return
@@ -248,5 +249,5 @@ class Recorder:
         self.outcome.set_result(outcome)
 
     async def ended(self) -> Outcome:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN):
             return await self.outcome

@@ -61,7 +61,7 @@ COULD_NOT = "the cluster could not run the command: "
         ),
         (answer("400 Bad Request", "you must specify"), COULD_NOT + "you must specify"),
         (answer("502 Bad Gateway", "a proxy's", length=False), COULD_NOT + "a proxy's"),
-        (answer("503 Service Unavailable", ""), COULD_NOT + "503:"),
+        (answer("503 Service Unavailable", ""), COULD_NOT + "HTTP 503"),
         (b"", "without an answer"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "without an answer"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, "its answer has no end"),
