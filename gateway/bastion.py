@@ -4,44 +4,44 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncssh
 
+from gateway import algorithms
+from gateway.admission import Admission, Limits, Visit
 from gateway.connection import Connection, Owner
 from gateway.cuts import Cut, Cuts
 from gateway.exec import Executor
 from gateway.hostkeys import HostKey, HostKeys
+from gateway.listener import Listener
 from gateway.protocols import Core
 from gateway.session import Session, Surroundings
 
-LOGIN_SECONDS = 60
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 30, 20
 _FAREWELL_SECONDS = 3.0
 _STOPPING = Cut(
     "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
 )
 
-_KEX = ["mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org"]
-# The slower ones are for clients without GCM (dropbear, older PuTTY); see `Connection`.
-_CIPHERS = [
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "chacha20-poly1305@openssh.com",
-    "aes256-ctr",
-    "aes128-ctr",
-]
-_MACS = ["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"]
-
 
 class Bastion:
     """The SSH front door. `listening` runs it; `cut` ends a rental's sessions at once."""
 
-    def __init__(self, core: Core, executor: Executor, host_keys: HostKeys) -> None:
+    def __init__(
+        self,
+        core: Core,
+        executor: Executor,
+        host_keys: HostKeys,
+        limits: Limits,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._core = core
         self._executor = executor
+        self._admission = Admission(limits, monotonic)
         self._host_keys = host_keys
         self._keys: Sequence[HostKey] = ()
         self._options: asyncssh.SSHServerConnectionOptions | None = None
@@ -65,20 +65,27 @@ class Bastion:
         """
         async with asyncio.TaskGroup() as tasks:
             around = Surroundings(self._core, self._executor, self._cuts, tasks)
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(lambda: self._accepted(loop, around), sock=sock)
+
+            async def serve(client: socket.socket, visit: Visit) -> None:
+                loop = asyncio.get_running_loop()
+                await loop.connect_accepted_socket(lambda: self._connection(around, visit), client)
+
+            listener = Listener(sock, self._admission, serve, tasks)
+            listener.open()
             try:
                 yield
             finally:
-                server.close()
+                listener.close()
                 await self._drain(drain_seconds, hurry)
 
-    def _accepted(self, loop: asyncio.AbstractEventLoop, around: Surroundings) -> Connection:
+    def _connection(self, around: Surroundings, visit: Visit) -> Connection:
         keys = self._host_keys.current()
         if keys is not self._keys:
-            self._keys, self._options = keys, _options(around, keys)
+            login_seconds = self._admission.limits.login_seconds
+            self._keys, self._options = keys, _options(around, keys, login_seconds)
         assert self._options is not None
-        connection = Connection(loop, self._options, self._core)
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, self._options, self._core, self._admission, visit)
         self._connections.add(connection)
         return connection
 
@@ -95,15 +102,18 @@ class Bastion:
             connection.abort()
 
 
-def _options(around: Surroundings, keys: Sequence[HostKey]) -> asyncssh.SSHServerConnectionOptions:
+def _options(
+    around: Surroundings, keys: Sequence[HostKey], login_seconds: float
+) -> asyncssh.SSHServerConnectionOptions:
     return asyncssh.SSHServerConnectionOptions(
         server_factory=lambda: Owner(lambda connection: Session(around, connection)),
         server_host_keys=[key.private for key in keys],
         send_server_host_keys=True,
         server_version="kgpud",
-        kex_algs=_KEX,
-        encryption_algs=_CIPHERS,
-        mac_algs=_MACS,
+        kex_algs=algorithms.KEX,
+        encryption_algs=algorithms.CIPHERS,
+        mac_algs=algorithms.MACS,
+        signature_algs=algorithms.SIGNATURES,
         compression_algs=["none"],
         password_auth=False,
         kbdint_auth=False,
@@ -112,7 +122,7 @@ def _options(around: Surroundings, keys: Sequence[HostKey]) -> asyncssh.SSHServe
         allow_scp=False,
         agent_forwarding=False,
         x11_forwarding=False,
-        login_timeout=LOGIN_SECONDS,
+        login_timeout=login_seconds,
         keepalive_interval=KEEPALIVE_SECONDS,
         keepalive_count_max=KEEPALIVE_COUNT,
     )

@@ -6,20 +6,37 @@ It leans on private parts of asyncssh, whose version is pinned for that.
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import asyncssh
-from asyncssh.constants import MSG_IGNORE
-from asyncssh.packet import SSHPacketLogger
+import structlog
+from asyncssh.constants import (
+    MSG_IGNORE,
+    MSG_KEXINIT,
+    MSG_USERAUTH_FAILURE,
+    MSG_USERAUTH_REQUEST,
+)
+from asyncssh.logging import SSHLogger
+from asyncssh.misc import OptExcInfo
+from asyncssh.packet import Boolean, NameList, SSHPacket, SSHPacketLogger, String
 
+from gateway import algorithms, userauth
+from gateway.admission import Admission, Pace, Visit
 from gateway.channel import HIGH_WATER, LOW_WATER, Channel
 from gateway.protocols import Core, Route
+from gateway.userauth import AuthRequest
 
-USER = "kgpu"
+log = structlog.get_logger()
+
 MAX_SESSIONS = 10  # as sshd's MaxSessions
-
-_FAST_CIPHERS = (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com")
+_REKEYS_PER_SECOND = 10.0
+_MSG_USERAUTH_PK_OK = 60  # RFC 4252, 7
 
 
 class Pressed(Protocol):
@@ -37,9 +54,14 @@ class Connection(asyncssh.SSHServerConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         core: Core,
+        admission: Admission,
+        visit: Visit,
     ) -> None:
         super().__init__(loop, options)
         self._core = core
+        self._admission = admission
+        self._visit = visit
+        self._rekeys = Pace(_REKEYS_PER_SECOND)
         self.fingerprint: str | None = None
         self.route: Route | None = None
         self.sessions: set[Pressed] = set()
@@ -71,29 +93,102 @@ class Connection(asyncssh.SSHServerConnection):
         for session in list(self.sessions):
             session.transport_pressed(pressed=False)
 
-    async def reload_config(self) -> None:
-        """Skip it: there is no per-user configuration to read again."""
+    @property
+    def channel_count(self) -> int:
+        """How many channels there are, those included whose opening isn't confirmed yet."""
+        return len(self._channels)
 
-    async def validate_public_key(
-        self, username: str, key_data: bytes, msg: bytes, signature: bytes
-    ) -> bool:
-        """Decide about a key, offered (no `msg`) or signed with.
+    def remove_channel(self, recv_chan: int) -> None:
+        """Count a channel out."""
+        super().remove_channel(recv_chan)
+        self._admission.close_session(self._visit)
 
-        Only the key that signed decides where the connection leads, and only the first: it is
-        noted here, with no await between the verified signature and the note.
+    def open_session(self) -> str | None:
+        """Count a session in; return why there may be no more, if so."""
+        if self.channel_count >= MAX_SESSIONS:
+            return f"at most {MAX_SESSIONS} sessions on one connection"
+        return self._admission.open_session(self._visit)
+
+    def left(self) -> None:
+        """Count the connection out."""
+        shut_out = self._admission.leave(self._visit)
+        if shut_out:
+            log.warning("ssh.source_shut_out", source=shut_out)
+
+    async def _process_kexinit(self, pkttype: int, pktid: int, packet: SSHPacket) -> None:
+        """Begin a key exchange when its turn comes: floods of them must not eat the processor."""
+        if not self._session_id:
+            delay = self._admission.key_exchange_delay(self._visit)
+        elif not self._auth_complete:
+            # As with sshd; nobody has sent so much by then that keys would be worn.
+            raise asyncssh.ProtocolError("key exchange before authentication")
+        else:
+            delay = 0.0 if self._kexinit_sent else self._rekeys.delay(self._loop.time())
+        with self._reading_paused():
+            await asyncio.sleep(delay)
+        await super()._process_kexinit(pkttype, pktid, packet)
+
+    async def _process_userauth_request(self, _type: int, _id: int, packet: SSHPacket) -> None:
+        """Answer one request after the other: asyncssh reads on when this one is done.
+
+        Nothing of asyncssh's own authentication is used, which answers several at a time, knows
+        more methods, and takes signatures with SHA-1.
         """
-        if self.route is not None or username != USER:
-            return False
-        name = fingerprint(key_data)
-        route = await self._core.resolve(name)
+        if self._auth_complete:
+            # RFC 4252, 5.1: what came behind the successful request is passed over.
+            if self._auth_final:
+                raise asyncssh.ProtocolError("authentication request after authentication")
+            return
+        if not self._auth_in_progress:
+            raise asyncssh.ProtocolError("authentication request before the service's")
+        request = userauth.parse(packet)
+        if request.method != b"none" and not self._admission.attempt(self._visit):
+            raise asyncssh.ProtocolError("Too many authentication failures")
+        with self._reading_paused():
+            await self._answer(request)
+
+    async def _answer(self, request: AuthRequest) -> None:
+        """Let in whoever signed with the key of a live rental; the key that signed decides."""
+        name = fingerprint(request.key)
+        route = await self._resolve(name) if request.may_pass else None
+        if self._transport is None:
+            return
         if route is None:
-            return False
-        valid = await super().validate_public_key(username, key_data, msg, signature)
-        if valid and msg:
-            if self.route is not None:
-                return False
-            self.fingerprint, self.route = name, route
-        return valid
+            self._refuse()
+        elif request.signature is None:
+            self.send_packet(_MSG_USERAUTH_PK_OK, String(request.algorithm), String(request.key))
+        elif userauth.verified(request, self._session_id):
+            await self._let_in(name, route)
+        else:
+            self._refuse()
+
+    async def _resolve(self, name: str) -> Route | None:
+        try:
+            return await self._core.resolve(name)
+        except Exception:
+            log.exception("ssh.key_lookup_failed")
+            raise asyncssh.ServiceNotAvailable("keys can't be looked up just now") from None
+
+    async def _let_in(self, name: str, route: Route) -> None:
+        full = self._admission.log_in(self._visit, name)
+        if full:
+            raise asyncssh.DisconnectError(asyncssh.DISC_TOO_MANY_CONNECTIONS, full)
+        self.fingerprint, self.route = name, route
+        await self.send_userauth_success()
+
+    def _refuse(self) -> None:
+        self.send_packet(MSG_USERAUTH_FAILURE, NameList([userauth.METHOD]), Boolean(False))
+
+    @contextmanager
+    def _reading_paused(self) -> Iterator[None]:
+        """Let the kernel hold what the client sends meanwhile."""
+        assert self._transport is not None
+        transport = self._transport
+        transport.pause_reading()
+        try:
+            yield
+        finally:
+            transport.resume_reading()
 
     def send_packet(
         self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None
@@ -106,10 +201,31 @@ class Connection(asyncssh.SSHServerConnection):
             super().send_packet(pkttype, *args, handler=handler)
 
     def _send_kexinit(self) -> None:
-        # The client's order wins, and OpenSSH's begins with chacha20, at three times the cost.
-        if b"OpenSSH" in self._client_version:
-            self._enc_algs = list(_FAST_CIPHERS)
+        ciphers = algorithms.ciphers_for(self._client_version)
+        self._enc_algs = [name.encode() for name in ciphers]
         super()._send_kexinit()
+
+    def internal_error(
+        self,
+        exc_info: OptExcInfo | None = None,
+        error_logger: SSHLogger | None = None,
+    ) -> None:
+        """End the connection; say why in the log, where asyncssh would keep it to itself."""
+        error = (exc_info or sys.exc_info())[1]
+        where = traceback.extract_tb(error.__traceback__)[-1] if error else None
+        log.log(
+            logging.WARNING if self.route is None else logging.ERROR,
+            "ssh.connection_failed",
+            error=type(error).__name__,
+            where=f"{Path(where.filename).name}:{where.lineno}" if where else None,
+        )
+        super().internal_error(exc_info, error_logger)
+
+    _packet_handlers = {  # noqa: RUF012 - never changed
+        **asyncssh.SSHServerConnection._packet_handlers,  # noqa: SLF001 - as asyncssh extends its own
+        MSG_KEXINIT: _process_kexinit,
+        MSG_USERAUTH_REQUEST: _process_userauth_request,
+    }
 
 
 def fingerprint(key_data: bytes) -> str:
@@ -132,30 +248,20 @@ class Owner(asyncssh.SSHServer):
         assert isinstance(conn, Connection)
         self._connection = conn
 
-    def begin_auth(self, username: str) -> bool:
-        """Nobody comes in without a key."""
-        del username
-        return True
-
-    def public_key_auth_supported(self) -> bool:
-        """Keys, and nothing but keys."""
-        return True
-
-    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """`Connection.validate_public_key` has decided already."""
-        del username, key
-        return True
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count the connection out."""
+        del exc
+        self._connection.left()
 
     def session_requested(
         self,
     ) -> tuple[Channel, asyncssh.SSHServerSession[bytes]] | bool:
-        """Open a session channel, up to sshd's number of them."""
+        """Open a session channel, while there may be one more."""
         if self._connection.route is None:
             return False
-        if len(self._connection.sessions) >= MAX_SESSIONS:
-            raise asyncssh.ChannelOpenError(
-                asyncssh.OPEN_RESOURCE_SHORTAGE, f"at most {MAX_SESSIONS} sessions a connection"
-            )
+        full = self._connection.open_session()
+        if full:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, full)
         return Channel(self._connection), self._make_session(self._connection)
 
     def connection_requested(self, *_: object) -> NoReturn:

@@ -82,9 +82,16 @@ def _imported(line: str) -> PublicKey:
     algorithm = key.get_algorithm()
     if algorithm != line.split(" ", 1)[0]:
         raise KeyRefused("the key's type and its base64 part disagree; " + _PLACE_TO_LOOK)
+    check_strength(key)
+    return PublicKey(algorithm, line, key.get_fingerprint())
+
+
+def check_strength(key: asyncssh.SSHKey) -> None:
+    """Raise KeyRefused for a key of a type or a length that is not taken."""
+    algorithm = key.get_algorithm()
+    _check_type(algorithm)
     if algorithm == "ssh-rsa" and _rsa_bits(key) < MIN_RSA_BITS:
         raise KeyRefused(f"RSA keys need at least {MIN_RSA_BITS} bits; an ed25519 key is best")
-    return PublicKey(algorithm, line, key.get_fingerprint())
 
 
 def _rsa_bits(key: asyncssh.SSHKey) -> int:

@@ -137,7 +137,7 @@ async def _build(
     await audit.close_lost()
     routing = Routing(rentals, audit, clock, cluster.namespace)
     host_keys = HostKeys(config.state / statefolder.HOST_KEY)
-    bastion = Bastion(routing, executor, host_keys)
+    bastion = Bastion(routing, executor, host_keys, config.ssh.limits())
     installed = settings.installation.id
     told = config.ssh_address(bound(sockets.ssh))
     services = Services(

@@ -1,0 +1,219 @@
+"""Who may come in now: what connections and sessions may cost before and after they log in.
+
+All of it is policy without I/O; time and chance are given. Sources that somebody logged in from
+lately are *known*: penalties don't shut them out, and they have room of their own, so neither a
+flood of strangers nor one fool behind a shared address locks them out.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gateway.penalties import Network, Penalties, Record, source
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a bastion allows. Seconds are of monotonic time."""
+
+    #: Time to log in.
+    login_seconds: float = 60.0
+    #: Keys that one connection may offer.
+    attempts: int = 10
+    #: Connections that haven't logged in: from `startups_begin` on a new one is dropped with a
+    #: chance of `startups_rate` percent, which grows to 100 at `startups_full` (sshd's
+    #: MaxStartups). Known sources and strangers are counted apart.
+    startups_begin: int = 50
+    startups_rate: int = 30
+    startups_full: int = 200
+    #: Of these, from one source.
+    startups_per_source: int = 40
+    #: First key exchanges begun a second, for known sources and strangers each.
+    key_exchanges_per_second: float = 50.0
+    connections_per_source: int = 500
+    connections_per_key: int = 100
+    sessions_per_source: int = 1000
+    sessions_per_key: int = 200
+    #: How long a source is known after somebody logged in from it.
+    known_seconds: float = 7 * 86_400.0
+    penalties: Penalties = field(default_factory=Penalties)
+    #: Networks without penalties and limits per source: proxies, health checks, this machine.
+    exempt: tuple[Network, ...] = ()
+
+
+class Refusal(Enum):
+    """Why a connection is dropped before a word is said."""
+
+    PENALTY = "penalty"
+    SOURCE_STARTUPS = "startups_per_source"
+    SOURCE_CONNECTIONS = "connections_per_source"
+    STARTUPS = "startups"
+
+
+class Pace:
+    """Lets things begin at a rate: up to a second's worth at once, the others each in its turn."""
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1.0 / per_second
+        self._burst = 1.0 - self._interval
+        self._next = 0.0
+
+    def delay(self, now: float) -> float:
+        """Take the next turn; return the seconds until it comes."""
+        turn = max(self._next, now - self._burst)
+        self._next = turn + self._interval
+        return max(0.0, turn - now)
+
+
+@dataclass(eq=False)
+class Visit:
+    """One connection, from its arrival to its leaving. `source` is None where it is exempt."""
+
+    source: str | None
+    known: bool
+    began: float
+    attempts: int = 0
+    key: str | None = None
+    sessions: int = 0
+    over: bool = False
+
+    @property
+    def payers(self) -> list[str]:
+        """Whose accounts its connection and its sessions are on."""
+        return [name for name in (self.key, self.source) if name is not None]
+
+
+class Admission:
+    """The counts of one bastion, and what it says to the next connection."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        monotonic: Callable[[], float],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.limits = limits
+        self._now = monotonic
+        self._chance = chance
+        self._record = Record(limits.penalties, limits.known_seconds)
+        self._starting = dict.fromkeys((True, False), 0)
+        self._paces = {known: Pace(limits.key_exchanges_per_second) for known in (True, False)}
+        self._starting_from: Counter[str] = Counter()
+        self._connections: Counter[str] = Counter()
+        self._sessions: Counter[str] = Counter()
+
+    def arrive(self, address: str) -> Visit | Refusal:
+        """Take a connection in, or say why not. Every visit must `leave`."""
+        network = source(address)
+        if network is None or any(
+            network.network_address in exempt for exempt in self.limits.exempt
+        ):
+            who = None
+        else:
+            who = str(network)
+        known = who is None or self._record.known(who, self._now())
+        refusal = self._refusal(who, known=known)
+        if refusal is not None:
+            return refusal
+        self._starting[known] += 1
+        if who is not None:
+            self._starting_from[who] += 1
+            self._connections[who] += 1
+        return Visit(who, known, self._now())
+
+    def key_exchange_delay(self, visit: Visit) -> float:
+        """Return the seconds to wait before the first key exchange's costly part."""
+        return self._paces[visit.known].delay(self._now())
+
+    def attempt(self, visit: Visit) -> bool:
+        """Count an attempt to log in; return False once there were too many."""
+        visit.attempts += 1
+        return visit.attempts <= self.limits.attempts
+
+    def log_in(self, visit: Visit, key: str) -> str | None:
+        """Note which key signed. Return why it may not come in all the same, if so."""
+        if self._connections[key] >= self.limits.connections_per_key:
+            return f"at most {self.limits.connections_per_key} connections with one key"
+        visit.key = key
+        self._connections[key] += 1
+        self._settle(visit)
+        if visit.source is not None:
+            self._record.welcome(visit.source, self._now())
+        return None
+
+    def open_session(self, visit: Visit) -> str | None:
+        """Count a session in. Return why there may be no more, if so."""
+        limits = self.limits
+        assert visit.key is not None
+        if self._sessions[visit.key] >= limits.sessions_per_key:
+            return f"at most {limits.sessions_per_key} sessions with one key"
+        if visit.source and self._sessions[visit.source] >= limits.sessions_per_source:
+            return f"at most {limits.sessions_per_source} sessions from one address"
+        visit.sessions += 1
+        self._sessions.update(visit.payers)
+        return None
+
+    def close_session(self, visit: Visit) -> None:
+        """Count a session out."""
+        if visit.sessions:
+            visit.sessions -= 1
+            _take(self._sessions, visit.payers)
+
+    def leave(self, visit: Visit) -> str | None:
+        """End a visit; only the first call counts. Return a source that is shut out from now on."""
+        if visit.over:
+            return None
+        while visit.sessions:
+            self.close_session(visit)
+        visit.over = True
+        _take(self._connections, visit.payers)
+        if visit.key is not None:
+            return None
+        self._settle(visit)
+        if visit.source is None or not self._record.penalise(
+            visit.source, self._penalty(visit), self._now()
+        ):
+            return None
+        return visit.source
+
+    def _refusal(self, who: str | None, *, known: bool) -> Refusal | None:
+        if who is not None:
+            if not known and self._record.shut_out(who, self._now()):
+                return Refusal.PENALTY
+            if self._starting_from[who] >= self.limits.startups_per_source:
+                return Refusal.SOURCE_STARTUPS
+            if self._connections[who] >= self.limits.connections_per_source:
+                return Refusal.SOURCE_CONNECTIONS
+        return Refusal.STARTUPS if self._drops(self._starting[known]) else None
+
+    def _drops(self, starting: int) -> bool:
+        begin, full = self.limits.startups_begin, self.limits.startups_full
+        if starting < begin:
+            return False
+        if starting >= full:
+            return True
+        rate = self.limits.startups_rate
+        percent = rate + (100 - rate) * (starting - begin) / (full - begin)
+        return self._chance() * 100 < percent
+
+    def _settle(self, visit: Visit) -> None:
+        """Take a visit out of those that haven't logged in."""
+        self._starting[visit.known] -= 1
+        if visit.source is not None:
+            _take(self._starting_from, [visit.source])
+
+    def _penalty(self, visit: Visit) -> float:
+        penalties = self.limits.penalties
+        if self._now() - visit.began >= self.limits.login_seconds:
+            return penalties.too_slow
+        return penalties.refused if visit.attempts else penalties.no_login
+
+
+def _take(counter: Counter[str], names: list[str]) -> None:
+    """Count one less of each; what reaches nothing is forgotten."""
+    for name in names:
+        counter[name] -= 1
+        if counter[name] <= 0:
+            del counter[name]
