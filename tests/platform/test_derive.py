@@ -1,72 +1,18 @@
-"""Real pods' lives, as a real kubelet told them (trimmed from the recordings in shared/kube)."""
-
-import json
-from collections.abc import Iterator
-from itertools import groupby
-from pathlib import Path
-
-import pytest
+"""What is read from a pod object. Real pods' lives are played in `tests/lies/test_lives.py`."""
 
 from kgpud.cluster.pods import PodState, derive
-
-LIVES = Path(__file__).parent / "lifecycles"
-DISK = "evicted_by_kubelet:OutOfephemeral-storage"
+from tests.recorded import files
 
 
-def replay(name: str) -> Iterator[PodState]:
-    for line in (LIVES / f"{name}.jsonl").read_text().splitlines():
-        event = json.loads(line)
-        pod = {
-            "metadata": {"name": "p", "deletionTimestamp": event["deletionTimestamp"]},
-            "spec": {"nodeName": event["nodeName"]},
-            "status": event["status"],
-        }
-        yield derive(pod, deleted=event["type"] == "DELETED")
-
-
-def word(pod: PodState) -> str:
-    if pod.failure is not None:
-        return pod.failure
-    if pod.deleting:
-        return "going"
-    if pod.pending_reason is not None:
-        return pod.pending_reason.partition(":")[0]
-    return "ready" if pod.ready else "finished" if pod.finished_at else "running"
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("normal_ready_delete", "starting running ready going"),
-        ("gpu_ok", "starting ready going"),
-        ("graceful_term_ignored", "starting ready going"),
-        ("delete_while_exec", "starting ready going"),
-        ("exit_nonzero_never", "starting ready finished pod_failed:3 going"),
-        ("exit_zero_never", "starting ready finished pod_failed:0 going"),
-        ("oom", "starting ready finished evicted_by_kubelet:OOMKilled going"),
-        ("oom_in_exec", "starting ready going"),
-        ("ephemeral_limit_eviction", f"starting ready {DISK}"),
-        ("emptydir_limit_eviction", f"starting ready {DISK}"),
-        ("bad_command", "starting start_failed:StartError going"),
-        ("gpu_insufficient", "starting Unschedulable going"),
-        ("image_always_unreachable", "starting ErrImagePull ImagePullBackOff going"),
-        ("image_bad_name", "starting InvalidImageName going"),
-        ("image_never_absent", "starting ErrImageNeverPull going"),
-        ("missing_secret", "starting going"),
-    ],
-)
-def test_a_recorded_life_reads_as(name: str, words: str) -> None:
-    states = list(replay(name))
-    assert " ".join(key for key, _ in groupby(map(word, states))) == words
-    assert [pod.deleted for pod in states] == [False] * (len(states) - 1) + [True]
-    # A container that never ran is never billed.
-    assert any(pod.started_at for pod in states) == ("ready" in words)
-
-
-@pytest.mark.parametrize("path", sorted(LIVES.iterdir()), ids=lambda path: path.stem)
-def test_no_recorded_pod_is_ready_when_it_is_over(path: Path) -> None:
-    for pod in replay(path.stem):
-        assert not (pod.ready and (pod.deleting or pod.deleted or pod.failure))
+def test_no_recorded_pod_is_ready_when_it_is_over() -> None:
+    for name in files.names():
+        for row in files.rows(name) if name.startswith("lifecycle/") else ():
+            if row.get("ev") == "watch":
+                gone = row["deletionTimestamp"]
+                metadata = {"name": "p", "deletionTimestamp": gone}
+                pod = {"metadata": metadata, "spec": {}, "status": row["status"]}
+                state = derive(pod, deleted=row["type"] == "DELETED")
+                assert not (state.ready and (gone or state.deleted or state.failure))
 
 
 def status(**parts: object) -> PodState:
