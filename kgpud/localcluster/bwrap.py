@@ -25,7 +25,7 @@ _SYSCTLS = (
 
 @dataclass(frozen=True)
 class Mount:
-    """One emptyDir in the pod: `source` on the host, or None for memory of `size` bytes."""
+    """One volume in a container: `source` on the host, or None for memory of `size` bytes."""
 
     target: str
     source: Path | None
@@ -107,6 +107,7 @@ def _remedy(said: str) -> str:
 def arguments(
     bwrap: Path,
     root: Sequence[str],
+    devices: Sequence[str],
     mounts: Sequence[Mount],
     env: Mapping[str, str],
     hostname: str,
@@ -121,6 +122,7 @@ def arguments(
     for name, value in env.items():
         argv += ["--setenv", name, value]
     argv += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108
+    argv += devices
     for mount in sorted(mounts, key=lambda one: posixpath.normpath(one.target).count("/")):
         argv += _mount(mount)
     for capability in CAPABILITIES:

@@ -7,16 +7,16 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from kgpud.localcluster import fleet, pod_events, pod_status, scheduler
+from kgpud.localcluster import fleet, node_object, pod_status, scheduler
 from kgpud.localcluster.errors import ApiError, already_exists, not_found
-from kgpud.localcluster.pod_life import Host, PodLife
+from kgpud.localcluster.host import Host
+from kgpud.localcluster.pod_life import Addresses, PodLife
 from kgpud.localcluster.registry import Document, Registry
 
 _FINISHED = ("Succeeded", "Failed")
 # Above every range that Debian, systemd and subuid hand out, below 2³¹.
 _FIRST_UID = 0x70000000
 _UIDS = 1 << 27
-_GPU = "nvidia.com/gpu"
 _NAMESPACES = ("default", "kgpu", "kube-system")
 
 
@@ -38,7 +38,7 @@ class Cluster:
         self._tasks: set[asyncio.Task[None]] = set()
         self._addresses = 1
         for number, node in enumerate(nodes, 1):
-            self.registry.create("nodes", fleet.node_object(node, number))
+            self.registry.create("nodes", node_object.node_object(node, number))
         for name in _NAMESPACES:
             self.namespace(name)
 
@@ -88,27 +88,29 @@ class Cluster:
             else:
                 bound = self.registry.replace("pods", *key, partial(pod_status.assigned, node=node))
                 message = f"Successfully assigned {'/'.join(key)} to {node}"
-                pod_events.record(self.registry, bound, "Normal", "Scheduled", message)
+                self._host.recorder.record(bound, "Normal", "Scheduled", message)
                 self._begin(bound, node)
 
     def _leave_waiting(self, pod: Document, message: str) -> None:
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        before = pod["status"].get("conditions")
         changed = self.registry.replace(
             "pods", *key, lambda pod: pod_status.unschedulable(pod, message)
         )
-        if changed is not pod:
-            pod_events.record(self.registry, changed, "Warning", "FailedScheduling", message)
+        if changed["status"]["conditions"] != before:
+            self._host.recorder.record(changed, "Warning", "FailedScheduling", message)
 
     def _begin(self, pod: Document, node: str) -> None:
         uid = pod["metadata"]["uid"]
-        count = scheduler.requests(pod["spec"])[_GPU] // 1000
+        count = scheduler.requests(pod["spec"])[scheduler.GPU] // 1000
         indexes = self._take_gpus(uid, node, count)
-        gpus = [self._nodes[node].gpu(index) for index in indexes]
+        gpus = self._nodes[node].share(indexes)
         self._addresses = self._addresses % 65000 + 1
         pod_ip = f"10.67.{self._addresses // 250}.{self._addresses % 250 + 1}"
         stored = self.registry.get("nodes", "", node)
         assert stored is not None
-        life = PodLife(self._host, pod, stored["status"]["addresses"][0]["address"], pod_ip, gpus)
+        addresses = Addresses(stored["status"]["addresses"][0]["address"], pod_ip)
+        life = PodLife(self._host, pod, addresses, gpus)
         self._lives[uid] = life
         task = self.group.create_task(self._live(life), name=f"pod {life.name}")
         self._tasks.add(task)

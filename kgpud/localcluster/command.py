@@ -17,13 +17,15 @@ from pathlib import Path
 
 from aiohttp import web
 
-from kgpud.localcluster import bwrap, fleet, folders, reach
+from kgpud.localcluster import bwrap, cgroups, fleet, folders, reach
 from kgpud.localcluster.cluster import Cluster, pod_uid
 from kgpud.localcluster.errors import StartError
-from kgpud.localcluster.pod_life import Host
+from kgpud.localcluster.host import Host
+from kgpud.localcluster.pod_events import Recorder
 from kgpud.localcluster.registry import Registry
 from kgpud.localcluster.routes_exec import ExecOptions, Translator
 from kgpud.localcluster.server import application
+from kgpud.localcluster.timings import Timings
 
 # A 128 KiB argument may be escaped three bytes for one, and there may be several.
 _MAX_LINE = 8 << 20
@@ -102,22 +104,52 @@ async def serve(options: Options) -> None:
         loop.add_signal_handler(number, stop.set)
     _raise_descriptor_limit()
     state = options.state.absolute()
-    with _locked(state), _bound(options.port) as listener, folders.pods_folder(state) as pods:
-        nodes = fleet.read_fleet(options.fleet) if options.fleet else fleet.default_fleet()
-        reached = [reach.parse(text) for text in options.reach]
-        host = Host(Registry(), pods, bwrap.find(pods), reached, pod_uid)
-        host.images.mkdir(mode=0o755)
+    with (
+        _locked(state),
+        _bound(options.port) as listener,
+        folders.pods_folder(state) as pods,
+        cgroups.held() as groups,
+    ):
+        menu = _fleet(options)
+        host = _host(options, pods, groups, menu.timings)
         await bwrap.require_sandboxes(host.bwrap, pod_uid())
         async with asyncio.TaskGroup() as group:
-            cluster = Cluster(host, nodes, group)
+            cluster = Cluster(host, menu.nodes, group)
             async with _listening(cluster, state, listener, options.execs) as ready:
                 sys.stdout.write(json.dumps(ready) + "\n")
                 sys.stdout.flush()
-                group.create_task(asyncio.to_thread(folders.remove_orphans))
+                group.create_task(asyncio.to_thread(_remove_what_others_left))
                 if options.die_with_stdin:
                     _stop_at_end_of_stdin(stop)
                 await stop.wait()
             await cluster.close()
+
+
+def _remove_what_others_left() -> None:
+    folders.remove_orphans()
+    cgroups.remove_stale()
+
+
+def _fleet(options: Options) -> fleet.Fleet:
+    if options.fleet is not None:
+        return fleet.read_fleet(options.fleet)
+    return fleet.default_fleet(fleet.real_nodes())
+
+
+def _host(
+    options: Options, pods: Path, groups: cgroups.Groups | str | None, timings: Timings
+) -> Host:
+    """Return what pods are made with; say on stderr what this machine can't do for them."""
+    if isinstance(groups, str):
+        words = f"memory limits are kept by a look now and then, not by cgroups ({groups})"
+        sys.stderr.write(f"kgpud local-cluster: {words}\n")
+        groups = None
+    registry = Registry()
+    reached = [reach.parse(text) for text in options.reach]
+    program = bwrap.find(pods)
+    host = Host(registry, Recorder(registry), pods, program, reached, pod_uid, groups, timings)
+    host.images.mkdir(mode=0o755)
+    return host
 
 
 def _raise_descriptor_limit() -> None:

@@ -11,6 +11,10 @@ class SandboxError(Exception):
     """A pod's sandbox can't be had, or has ended. The text is for a container's message."""
 
 
+class CommandError(Exception):
+    """A container's own command can't be started; the text is for its status and Events."""
+
+
 class ExecRefusedError(Exception):
     """A command could not be started in a pod; the text is runc's, after `exec failed: `."""
 

@@ -1,14 +1,15 @@
-"""The simulated nodes: the default menu, or a YAML file's, as Kubernetes Node objects."""
+"""The nodes: those of real GPUs, and simulated ones of the default menu or a YAML file."""
 
-import platform
-import uuid
-from dataclasses import dataclass, fields
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from kgpud.localcluster import quantity
 from kgpud.localcluster.errors import StartError
-from kgpud.localcluster.registry import Document, now
+from kgpud.localcluster.gpus import Driver, Gpu, Share, detect, find_driver, model, simulated
+from kgpud.localcluster.timings import Timings
 
 PRODUCTS = {
     "rtx3080": "NVIDIA-GeForce-RTX-3080",
@@ -17,13 +18,14 @@ PRODUCTS = {
     "rtx5090": "NVIDIA-GeForce-RTX-5090",
     "v100": "Tesla-V100-SXM2-32GB",
 }
-MODEL_LABEL = "kgpu.net/gpu-model"
-PRODUCT_LABEL = "nvidia.com/gpu.product"
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node of the fleet; quantities as Kubernetes writes them."""
+    """One node of the fleet; quantities as Kubernetes writes them.
+
+    `real` are its GPUs if it has real ones, `driver` is what they need.
+    """
 
     name: str
     gpu_model: str
@@ -31,26 +33,69 @@ class Node:
     cpu: str = "64"
     memory: str = "512Gi"
     ephemeral_storage: str = "4Ti"
+    real: tuple[Gpu, ...] = ()
+    driver: Driver = field(default_factory=Driver)
 
     @property
     def product(self) -> str:
         """What nvidia's device plugin would call the GPU, e.g. `NVIDIA-GeForce-RTX-4090`."""
+        if self.real:
+            return self.real[0].name.replace(" ", "-")
         return PRODUCTS.get(self.gpu_model, f"NVIDIA-{self.gpu_model.upper()}")
 
-    def gpu(self, index: int) -> tuple[str, str]:
-        """Return (name, UUID) of one GPU, the same in every run."""
-        made = uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.name}/{index}.gpu.kgpu.local")
-        return self.product.replace("-", " "), f"GPU-{made}"
+    def share(self, indexes: Sequence[int]) -> Share:
+        """Return some of the GPUs."""
+        if self.real:
+            return Share(tuple(self.real[index] for index in indexes), self.driver)
+        made = (simulated(self.name, index, self.product) for index in indexes)
+        return Share(tuple(made))
 
 
-def default_fleet() -> list[Node]:
-    """Return the menu as five nodes, one for each class."""
+@dataclass(frozen=True)
+class Fleet:
+    """The nodes of a cluster, and how fast its kubelets are."""
+
+    nodes: Sequence[Node]
+    timings: Timings = field(default_factory=Timings)
+
+
+def default_fleet(real: Sequence[Node] = ()) -> Fleet:
+    """Return the menu as five nodes, one for each class; `real` ones come first.
+
+    A class of which there are real GPUs is not simulated.
+    """
     counts = {"rtx3080": 1, "rtx3090": 2, "rtx4090": 1, "rtx5090": 1, "v100": 4}
-    return [Node(f"node-{model}", model, count) for model, count in counts.items()]
+    there = {node.gpu_model for node in real}
+    made = [
+        Node(f"node-{name}", name, count) for name, count in counts.items() if name not in there
+    ]
+    return Fleet([*real, *made])
 
 
-def read_fleet(path: Path) -> list[Node]:
-    """Read `nodes: [{name, gpu_model, gpus, …}]`; StartError names the field that is wrong."""
+def real_nodes(root: Path = Path("/")) -> list[Node]:
+    """Return one node for each model of NVIDIA GPU that the host below `root` has."""
+    models: dict[str, list[Gpu]] = {}
+    for gpu in detect(root):
+        models.setdefault(model(gpu.name), []).append(gpu)
+    driver = find_driver(root)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
+    disk = os.statvfs(root)
+    room = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{memory}Ki",
+        "ephemeral_storage": f"{disk.f_bavail * disk.f_frsize >> 10}Ki",
+    }
+    return [
+        Node(f"gpu-{name}", name, len(some), **room, real=tuple(some), driver=driver)
+        for name, some in models.items()
+    ]
+
+
+def read_fleet(path: Path) -> Fleet:
+    """Read `nodes: [{name, gpu_model, gpus, …}]` and `timings: {…}`.
+
+    StartError names the field that is wrong.
+    """
     import yaml  # noqa: PLC0415  (only a start with --fleet pays for it)
 
     try:
@@ -59,104 +104,52 @@ def read_fleet(path: Path) -> list[Node]:
         raise StartError(f"--fleet {path}: {' '.join(str(error).split())}") from None
     if not isinstance(text, dict) or not isinstance(text.get("nodes"), list) or not text["nodes"]:
         raise StartError(f"--fleet {path}: nodes: a list of nodes is wanted")
-    if extra := sorted(set(text) - {"nodes"}, key=str):
-        raise StartError(f"--fleet {path}: {extra[0]}: unknown key")
+    _require_known(text, {"nodes", "timings"}, f"--fleet {path}: ")
     nodes = [_node(entry, f"--fleet {path}: nodes[{at}]") for at, entry in enumerate(text["nodes"])]
     names = [node.name for node in nodes]
     for at, name in enumerate(names):
         if name in names[:at]:
             raise StartError(f"--fleet {path}: nodes[{at}].name: {name} is taken")
-    return nodes
+    return Fleet(nodes, _timings(text.get("timings") or {}, f"--fleet {path}: timings"))
+
+
+def _require_known(entry: Mapping[object, Any], known: set[str], where: str) -> None:
+    for key in entry:
+        if key not in known:
+            raise StartError(f"{where}{key}: unknown key; there are {', '.join(sorted(known))}")
+
+
+def _timings(entry: Any, where: str) -> Timings:  # noqa: ANN401  (whatever the YAML said)
+    if not isinstance(entry, dict):
+        raise StartError(f"{where}: a mapping is wanted")
+    _require_known(entry, {one.name for one in fields(Timings)}, f"{where}.")
+    for key, seconds in entry.items():
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or seconds < 0:
+            raise StartError(f"{where}.{key}: a number of seconds is wanted")
+    return Timings(**entry)
 
 
 def _node(entry: Any, where: str) -> Node:  # noqa: ANN401  (whatever the YAML said)
     if not isinstance(entry, dict):
         raise StartError(f"{where}: a mapping is wanted")
-    known = {field.name for field in fields(Node)}
-    for key in entry:
-        if key not in known:
-            raise StartError(f"{where}.{key}: unknown key; there are {', '.join(sorted(known))}")
+    known = {one.name for one in fields(Node)} - {"real", "driver"}
+    _require_known(entry, known, f"{where}.")
     for key in ("name", "gpu_model"):
         if not isinstance(entry.get(key), str) or not entry[key]:
             raise StartError(f"{where}.{key}: a string is wanted")
-    gpus = entry.get("gpus")
-    if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
+    count = entry.get("gpus")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise StartError(f"{where}.gpus: a whole number is wanted")
-    amounts = {}
-    for key in ("cpu", "memory", "ephemeral_storage"):
-        if key in entry:
-            try:
-                quantity.thousandths(entry[key])
-            except ValueError:
-                raise StartError(f"{where}.{key}: a quantity is wanted, like 64 or 512Gi") from None
-            amounts[key] = str(entry[key])
-    return Node(entry["name"], entry["gpu_model"], gpus, **amounts)
-
-
-def node_object(node: Node, number: int) -> Document:
-    """Return the Node object to store; `number` counts from 1 and makes its address."""
-    room = {
-        "cpu": node.cpu,
-        "ephemeral-storage": node.ephemeral_storage,
-        "memory": node.memory,
-        "nvidia.com/gpu": str(node.gpus),
-        "pods": "110",
-    }
-    address = f"10.66.0.{number}" if number < 255 else f"10.66.{number // 255}.{number % 255}"  # noqa: PLR2004
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    labels = {
-        "kubernetes.io/arch": arch,
-        "kubernetes.io/hostname": node.name,
-        "kubernetes.io/os": "linux",
-        MODEL_LABEL: node.gpu_model,
-        PRODUCT_LABEL: node.product,
-    }
-    return {
-        "kind": "Node",
-        "apiVersion": "v1",
-        "metadata": {"name": node.name, "labels": labels},
-        "spec": {},
-        "status": {
-            "capacity": room,
-            "allocatable": dict(room),
-            "conditions": _conditions(),
-            "addresses": [
-                {"type": "InternalIP", "address": address},
-                {"type": "Hostname", "address": node.name},
-            ],
-            "nodeInfo": {
-                "machineID": "",
-                "systemUUID": "",
-                "bootID": "",
-                "kernelVersion": platform.release(),
-                "osImage": "kgpud local cluster (simulated node)",
-                "containerRuntimeVersion": "bubblewrap://0",
-                "kubeletVersion": "v1.36.2",
-                "kubeProxyVersion": "",
-                "operatingSystem": "linux",
-                "architecture": arch,
-            },
-        },
-    }
-
-
-def _conditions() -> list[Document]:
-    said = (
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "sufficient PID available"),
+    cpu, memory, disk = (
+        _amount(entry.get(key, getattr(Node, key)), f"{where}.{key}")
+        for key in ("cpu", "memory", "ephemeral_storage")
     )
-    moment = now()
-    times = {"lastHeartbeatTime": moment, "lastTransitionTime": moment}
-    conditions = [
-        {
-            "type": kind,
-            "status": status,
-            **times,
-            "reason": reason,
-            "message": f"kubelet has {words}",
-        }
-        for kind, status, reason, words in said
-    ]
-    ready = {"reason": "KubeletReady", "message": "kubelet is posting ready status"}
-    return [*conditions, {"type": "Ready", "status": "True", **times, **ready}]
+    return Node(entry["name"], entry["gpu_model"], count, cpu, memory, disk)
+
+
+def _amount(given: Any, where: str) -> str:  # noqa: ANN401  (whatever the YAML said)
+    try:
+        quantity.thousandths(given)
+    except ValueError:
+        raise StartError(f"{where}: a quantity is wanted, like 64 or 512Gi") from None
+    return str(given)

@@ -4,11 +4,12 @@ Started as `python -I -S -c …` with one message socket. It lives outside the p
 namespace and as the pod's host uid, and everything it needs is imported before it joins.
 
 It is told, in this order:
-- `boot`: {argv, uid, parent, reach, cwd, env} → `up` with descriptors [log, *listeners],
-  or `failed` {message};
+- `boot`: {argv, uid, parent, command, path, cwd, ip, reach} → `up` {pid} with descriptors
+  [log, *listeners], or `failed` {message, command: whether PID 1's command is to blame};
 - `exec`: {id, argv, tty, cwd, env} with [stdin, stdout, stderr] → `started` {id, pid} with
   [master] on a terminal, or `refused` {id, message}; later `exit` {id, code};
 - `kill`: {id} to a command that runs;
+- `socket`: {} → `socket` with [a TCP socket of the pod's network];
 - `signal`: {number} to the pod's PID 1.
 When PID 1 has ended it says `gone` {code} and ends. When its socket closes it kills PID 1.
 """
@@ -26,14 +27,17 @@ from typing import NamedTuple, NoReturn
 from kgpud.localcluster import namespaces, spawn, syscalls, wire
 
 _LOG_BYTES = 4096
-# The pod's PID 1: reaps orphans, obeys TERM. It begins only at our word on its stdin: bwrap takes
-# the end of its block pipe for a go, and a helper that died before PID 1 had asked to die with
-# bwrap would leave it behind.
-_INIT_SCRIPT = (
-    "read -r go || exit 1; exec </dev/null; "
-    'trap "exit 143" TERM; while :; do sleep 2147483647 & wait; done'
+# The pod's PID 1 begins only at our word on its stdin: bwrap takes the end of its block pipe for a
+# go, and a helper that died before PID 1 had asked to die with bwrap would leave it behind.
+# Without a command of the container's own it is ours: it reaps orphans and obeys TERM.
+_SHELL = "/bin/sh"
+_AT_OUR_WORD = "read -r go || exit 1; exec </dev/null; "
+_OWN = _AT_OUR_WORD + 'trap "exit 143" TERM; while :; do sleep 2147483647 & wait; done'
+_GIVEN = _AT_OUR_WORD + 'exec "$@"'
+_NOT_STARTED = (
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
+    "runc create failed: unable to start container process: error during container init: "
 )
-_INIT = ("/bin/sh", "-c", _INIT_SCRIPT)
 _BEGIN_SECONDS = 10.0
 
 
@@ -77,6 +81,9 @@ class _Pod:
                 self._exec(message, fds)
             elif message["op"] == "kill":
                 self._kill(message["id"])
+            elif message["op"] == "socket":
+                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+                    wire.send(self.sock, {"op": "socket"}, [made.fileno()])
             elif message["op"] == "signal":
                 self._signal(message["number"])
         finally:
@@ -150,7 +157,11 @@ class _Bwrap(NamedTuple):
     lifeline: int
 
 
-def _start_sandbox(argv: list[str]) -> _Bwrap:
+class _CommandError(Exception):
+    """The container's own command can't be started, in runc's words."""
+
+
+def _start_sandbox(argv: list[str], command: list[str]) -> _Bwrap:
     info, info_out = os.pipe2(os.O_CLOEXEC)
     lifeline_in, lifeline = os.pipe2(os.O_CLOEXEC)
     block_in, block = os.pipe2(os.O_CLOEXEC)
@@ -164,7 +175,8 @@ def _start_sandbox(argv: list[str]) -> _Bwrap:
     with os.fdopen(os.dup(options), "wb") as writing:
         writing.write(b"".join(os.fsencode(part) + b"\0" for part in argv[1:]))
     os.lseek(options, 0, os.SEEK_SET)
-    control += ["--args", str(options), "--", *_INIT]
+    init = ["-c", _GIVEN, _SHELL, *command] if command else ["-c", _OWN]
+    control += ["--args", str(options), "--", _SHELL, *init]
     helper = os.getpid()
     pid = os.fork()
     if pid == 0:
@@ -207,7 +219,7 @@ def _read_all(fd: int) -> bytes:
 
 def _boot(sock: socket.socket, boot: wire.Message) -> _Pod:
     _become_pod_user(boot["uid"], boot["parent"])
-    bwrap = _start_sandbox(boot["argv"])
+    bwrap = _start_sandbox(boot["argv"], boot["command"])
     told = _read_all(bwrap.info)
     if not told:
         os.waitpid(bwrap.pid, 0)
@@ -220,6 +232,9 @@ def _boot(sock: socket.socket, boot: wire.Message) -> _Pod:
     except (namespaces.JoinError, OSError) as error:
         pod.kill()
         raise namespaces.JoinError(_said(bwrap.log) or str(error)) from None
+    except _CommandError:
+        pod.kill()
+        raise
     os.close(bwrap.log)
     return pod
 
@@ -227,8 +242,10 @@ def _boot(sock: socket.socket, boot: wire.Message) -> _Pod:
 def _join(sock: socket.socket, boot: wire.Message, bwrap: _Bwrap, child: int) -> None:
     # Seen from here: in the pod's own /proc it has another number.
     process = os.open(f"/proc/{child}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listeners = namespaces.join(child, [(host, port) for host, port in boot["reach"]])
+    reach = [(host, port) for host, port in boot["reach"]]
+    listeners = namespaces.join(child, boot["ip"], reach)
     syscalls.die_with_parent(boot["parent"])
+    _require_command(boot)
     os.write(bwrap.block, b"1")
     os.close(bwrap.block)
     _await_init(process)
@@ -240,13 +257,22 @@ def _join(sock: socket.socket, boot: wire.Message, bwrap: _Bwrap, child: int) ->
     os.close(process)
 
 
+def _require_command(boot: wire.Message) -> None:
+    if boot["command"]:
+        try:
+            spawn.find(boot["command"][0], boot["path"], boot["cwd"])
+        except spawn.SpawnError as error:
+            words = str(error).removeprefix("unable to start container process: ")
+            raise _CommandError(_NOT_STARTED + words) from None
+
+
 def _await_init(process: int) -> None:
     """Wait until bwrap's child has become our PID 1: from then on it dies with bwrap."""
     deadline = time.monotonic() + _BEGIN_SECONDS
     while True:
         command = os.open("cmdline", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
         with os.fdopen(command, "rb") as reading:
-            if reading.read().startswith(_INIT[0].encode() + b"\0"):
+            if reading.read().startswith(_SHELL.encode() + b"\0"):
                 return
         if time.monotonic() > deadline:
             raise namespaces.JoinError("the sandbox did not begin in time")
@@ -274,7 +300,10 @@ def main(fd: int) -> None:
         try:
             pod = _boot(sock, received[0])
         except (namespaces.JoinError, OSError) as error:
-            wire.send(sock, {"op": "failed", "message": str(error)})
+            wire.send(sock, {"op": "failed", "message": str(error), "command": False})
+            return
+        except _CommandError as error:
+            wire.send(sock, {"op": "failed", "message": str(error), "command": True})
             return
         try:
             pod.serve()

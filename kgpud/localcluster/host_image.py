@@ -6,6 +6,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from kgpud.localcluster.gpus import Gpu, Share
+
 _TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = (
     "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "ca-certificates.conf", "pki",
@@ -18,17 +20,16 @@ _ETC = (
 _SMI = Path(__file__).with_name("nvidia-smi.sh")
 
 
-def lay_out(root: Path, usr_local: Path, gpus: Sequence[tuple[str, str]]) -> list[str]:
-    """Prepare the pod's `root` and its own `usr_local`; return bwrap's arguments.
-
-    `gpus` are (product name, UUID) pairs of the simulated devices the pod has.
-    """
+def lay_out(root: Path, usr_local: Path, share: Share) -> list[str]:
+    """Prepare the pod's `root` and its own `usr_local`; return bwrap's arguments."""
     for name in ("bin", "sbin", "lib", "share", "src", "include", "etc"):
         (usr_local / name).mkdir(parents=True)
-    _write_smi(usr_local / "bin" / "nvidia-smi", gpus)
+    if not share.is_real:
+        _write_smi(usr_local / "bin" / "nvidia-smi", share.gpus)
     if not Path("/usr/bin/python").exists() and Path("/usr/bin/python3").exists():
         (usr_local / "bin" / "python").symlink_to("/usr/bin/python3")
     mounts = ["--ro-bind", "/usr", "/usr", "--bind", str(usr_local), "/usr/local"]
+    mounts += share.folder_mounts()
     for name in _TOP:
         mounts += _top_folder(root, Path("/") / name)
     for name in _ETC:
@@ -57,7 +58,7 @@ def _etc_entry(root: Path, name: str) -> list[str]:
     return ["--ro-bind", str(real), str(path)]
 
 
-def _write_smi(path: Path, gpus: Sequence[tuple[str, str]]) -> None:
-    lines = "".join(f"{name}|{uuid}\n" for name, uuid in gpus)
+def _write_smi(path: Path, gpus: Sequence[Gpu]) -> None:
+    lines = "".join(f"{gpu.name}|{gpu.uuid}\n" for gpu in gpus)
     path.write_text(_SMI.read_text().replace("@GPUS@", shlex.quote(lines)))
     path.chmod(0o755)

@@ -17,12 +17,13 @@ class JoinError(Exception):
     """The sandbox did not come up in time, or the kernel would not let us in."""
 
 
-def join(child: int, reach: list[tuple[str, int]]) -> list[socket.socket]:
+def join(child: int, ip: str, reach: list[tuple[str, int]]) -> list[socket.socket]:
     """Move this process into the namespaces of `child`, a sandbox about to run its PID 1.
 
     Afterwards this process is uid 0 of the pod's user namespace and sees its files and
-    network; processes that it forks are in its PID namespace. Returns a listener in the
-    pod's network for each numeric address of `reach`. JoinError when it can't be.
+    network, which gets the address `ip`; processes that it forks are in its PID namespace.
+    Returns a listener in the pod's network for each numeric address of `reach`. JoinError when
+    it can't be.
     """
     mount, owner = _wait_until_set_up(child)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -38,6 +39,7 @@ def join(child: int, reach: list[tuple[str, int]]) -> list[socket.socket]:
     for fd in others:
         syscalls.setns(fd)
     # Only the outer user namespace owns the network, so this can't wait until we are inside.
+    syscalls.add_loopback_address(ip, 0)
     opened = _listeners(reach)
     for fd in (mount, user):
         syscalls.setns(fd)
@@ -102,7 +104,7 @@ def _open_if_there(path: str) -> int | None:
 
 def _listeners(addresses: list[tuple[str, int]]) -> list[socket.socket]:
     opened = []
-    for alias, (host, port) in enumerate(addresses):
+    for alias, (host, port) in enumerate(addresses, 1):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         if family == socket.AF_INET and not host.startswith("127."):
             syscalls.add_loopback_address(host, alias)

@@ -14,11 +14,10 @@ class ConfigError(Exception):
     """A secret or key that the spec names is not there; the text is the kubelet's."""
 
 
-def environment(registry: Registry, pod: Document) -> dict[str, str]:
-    """Return the environment of the pod's first container; ConfigError when it can't be had."""
+def environment(registry: Registry, pod: Document, container: Document) -> dict[str, str]:
+    """Return the environment of one of the pod's containers; ConfigError when it can't be had."""
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     env = {"PATH": _PATH, "HOSTNAME": name, "HOME": "/root"}
-    container = pod["spec"]["containers"][0]
     for source in container.get("envFrom") or []:
         if reference := source.get("secretRef"):
             for key, text in _secret(registry, namespace, reference).items():

@@ -1,7 +1,9 @@
 """Event objects about pods, as `kubectl describe` shows them."""
 
+import contextlib
 import time
 import uuid
+from collections import OrderedDict
 from datetime import UTC, datetime
 
 from kgpud.localcluster.registry import Document, Registry, now
@@ -9,21 +11,26 @@ from kgpud.localcluster.registry import Document, Registry, now
 _KEPT = 1000
 
 
-def record(registry: Registry, pod: Document, kind: str, reason: str, message: str) -> None:
-    """Store an Event (`Normal` or `Warning`), or count one more of the same."""
-    metadata = pod["metadata"]
-    namespace = metadata["namespace"]
-    events = registry.all("events", namespace)
-    for event in events:
-        if event["involvedObject"]["uid"] == metadata["uid"] and (
-            (event["reason"], event["message"]) == (reason, message)
-        ):
-            registry.replace("events", namespace, event["metadata"]["name"], _count)
+class Recorder:
+    """Stores Events and counts what happens again; the oldest go when there are too many."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: OrderedDict[tuple[str, str, str], tuple[str, str]] = OrderedDict()
+
+    def record(self, pod: Document, kind: str, reason: str, message: str) -> None:
+        """Store an Event (`Normal` or `Warning`), or count one more of the same."""
+        key = (pod["metadata"]["uid"], reason, message)
+        with contextlib.suppress(KeyError):  # not recorded yet, or deleted by a client
+            self._registry.replace("events", *self._known[key], _count)
             return
-    if len(events) >= _KEPT:
-        oldest = min(events, key=lambda event: int(event["metadata"]["resourceVersion"]))
-        registry.delete("events", namespace, oldest["metadata"]["name"])
-    registry.create("events", _event(pod, kind, reason, message))
+        event = self._registry.create("events", _event(pod, kind, reason, message))
+        self._known[key] = (event["metadata"]["namespace"], event["metadata"]["name"])
+        self._known.move_to_end(key)
+        if len(self._known) > _KEPT:
+            _key, oldest = self._known.popitem(last=False)
+            with contextlib.suppress(KeyError):
+                self._registry.delete("events", *oldest)
 
 
 def _count(event: Document) -> None:

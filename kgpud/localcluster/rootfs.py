@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kgpud.localcluster import bare_image, host_image
-from kgpud.localcluster.errors import SandboxError
+from kgpud.localcluster import bare_image, gpus, host_image, images
 
-IMAGES = ("kgpu-pytorch:latest", "bare:latest")
 _FOLDERS = ("workspace", "root", "home", "var", "var/log", "var/lib", "run", "opt", "srv", "mnt")
 _OPEN_FOLDERS = ("tmp", "var/tmp")
 
@@ -21,72 +19,71 @@ class PodFolder:
     uid: int | None
 
     @property
-    def root(self) -> Path:
-        """The folder that becomes the pod's `/`."""
-        return self.path / "rootfs"
+    def volumes(self) -> Path:
+        """The folder that has a folder for each of the pod's volumes, by name."""
+        return self.path / "volumes"
 
-    @property
-    def usr_local(self) -> Path:
-        """The folder that becomes the pod's own /usr/local."""
-        return self.path / "usr-local"
+    def layer(self, container: str) -> Path:
+        """Return the folder of all that one container writes outside of volumes."""
+        return self.path / "containers" / container
 
-    def volume(self, name: str) -> Path:
-        """Return the folder behind one emptyDir."""
-        return self.path / "volumes" / name
+    def prepare(self) -> None:
+        """Make what is not there yet."""
+        for folder in (self.path, self.volumes, self.path / "containers"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self.give_away(folder)
+
+    def give_away(self, *paths: Path) -> None:
+        """Make the pod's uid the owner."""
+        if self.uid is not None:
+            for path in paths:
+                os.chown(path, self.uid, self.uid, follow_symlinks=False)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the spec asks of the file system: names as in the spec, all plain values."""
+    """What the spec asks of one container's file system: names as in the spec, plain values.
+
+    `hosts` are the lines of its /etc/hosts beside localhost: (address, name).
+    """
 
     image: str
+    container: str
     hostname: str
-    gpus: Sequence[tuple[str, str]]
-    volumes: Sequence[str]
+    gpus: gpus.Share
     hosts: Sequence[tuple[str, str]] = ()
 
 
-def canonical_image(image: str) -> str | None:
-    """Return which of the two images `image` names, or None for an unknown one."""
-    name = image.removeprefix("docker.io/").removeprefix("library/")
-    if ":" not in name:
-        name += ":latest"
-    return name if name in IMAGES else None
+def build(folder: PodFolder, wanted: Wanted, image_files: Path) -> list[str]:
+    """Lay out a container's files; return bwrap's arguments that mount them. Blocking.
 
-
-def build(folder: PodFolder, wanted: Wanted, images: Path) -> list[str]:
-    """Lay out a pod's files; return bwrap's arguments that mount them. Blocking.
-
-    `images` is the folder where image files shared by pods lie. Raises SandboxError when the
-    host lacks what the image is made of.
+    `image_files` is the folder of files that pods share. Raises SandboxError when the host lacks
+    what the image is made of.
     """
-    folder.path.mkdir(mode=0o700, exist_ok=True)  # volumes outlive a restarted container
-    folder.root.mkdir(mode=0o755)
+    layer = folder.layer(wanted.container)
+    root, usr_local = layer / "rootfs", layer / "usr-local"
+    layer.mkdir(mode=0o700)
+    root.mkdir(mode=0o755)
     for name in _FOLDERS:
-        (folder.root / name).mkdir(mode=0o755)
-    (folder.root / "root").chmod(0o700)
+        (root / name).mkdir(mode=0o755)
+    (root / "root").chmod(0o700)
     for name in _OPEN_FOLDERS:
-        (folder.root / name).mkdir()
-        (folder.root / name).chmod(0o1777)
-    (folder.root / ".pod").mkdir()
-    for name in wanted.volumes:
-        if not folder.volume(name).exists():
-            folder.volume(name).mkdir(parents=True)
-            folder.volume(name).chmod(0o777)
-    _write_etc(folder.root / "etc", wanted)
-    if canonical_image(wanted.image) == "bare:latest":
-        mounts = bare_image.lay_out(folder.root, images)
+        (root / name).mkdir()
+        (root / name).chmod(0o1777)
+    (root / ".pod").mkdir()
+    _write_etc(root / "etc", wanted)
+    if images.canonical(wanted.image) == images.BARE:
+        mounts = bare_image.lay_out(root, image_files)
     else:
-        mounts = host_image.lay_out(folder.root, folder.usr_local, wanted.gpus)
-    _give_away(folder)
-    return ["--bind", str(folder.root), "/", *mounts]
+        mounts = host_image.lay_out(root, usr_local, wanted.gpus)
+    _give_all_away(folder, layer)
+    return ["--bind", str(root), "/", *mounts]
 
 
 def _write_etc(etc: Path, wanted: Wanted) -> None:
     etc.mkdir()
-    names = [("127.0.0.1", "localhost"), ("::1", "localhost"), ("127.0.1.1", wanted.hostname)]
-    names += wanted.hosts
-    shell = "/bin/bash" if canonical_image(wanted.image) != "bare:latest" else "/bin/sh"
+    names = [("127.0.0.1", "localhost"), ("::1", "localhost"), *wanted.hosts]
+    shell = "/bin/sh" if images.canonical(wanted.image) == images.BARE else "/bin/bash"
     files = {
         "hostname": f"{wanted.hostname}\n",
         "hosts": "".join(f"{address}\t{name}\n" for address, name in names),
@@ -101,17 +98,8 @@ def _write_etc(etc: Path, wanted: Wanted) -> None:
         (etc / name).write_text(text)
 
 
-def _give_away(folder: PodFolder) -> None:
-    """Make the pod's uid the owner of its folder: the tree is ours alone until now."""
-    if folder.uid is None:
-        return
-    for where, folders, files in os.walk(folder.path, topdown=False):
-        for name in (*folders, *files):
-            os.chown(Path(where) / name, folder.uid, folder.uid, follow_symlinks=False)
-    os.chown(folder.path, folder.uid, folder.uid)
-
-
-def require_known(image: str) -> None:
-    """Raise SandboxError unless `image` is one of the two."""
-    if canonical_image(image) is None:
-        raise SandboxError(f"image {image} is unknown here; there are {' and '.join(IMAGES)}")
+def _give_all_away(folder: PodFolder, layer: Path) -> None:
+    """Make the pod's uid the owner of a tree that is ours alone until now."""
+    for where, folders, files in os.walk(layer, topdown=False):
+        folder.give_away(*(Path(where) / name for name in (*folders, *files)))
+    folder.give_away(layer)

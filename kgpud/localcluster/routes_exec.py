@@ -61,7 +61,7 @@ class Execs:
         if protocol is None:
             return web.Response(status=HTTPStatus.FORBIDDEN, headers={"Connection": "close"})
         asked = _asked(request, protocol)
-        sandbox = sandbox_of(self._cluster, pod)
+        sandbox = sandbox_of(self._cluster, pod, container)
         words = None
         if not (asked.stdin or asked.stdout or asked.stderr):
             status, words = HTTPStatus.BAD_REQUEST, _NO_STREAMS

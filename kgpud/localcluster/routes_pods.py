@@ -18,19 +18,17 @@ class Pods:
         """Answer what PID 1 has written."""
         info = request.match_info
         pod = self._cluster.pod(info["namespace"], info["name"])
-        container_name(pod, request.query.get("container", ""))
+        name = container_name(pod, request.query.get("container", ""))
         if not pod["spec"].get("nodeName"):
             raise bad_request(f"pod {info['name']} does not have a host assigned")
-        sandbox = sandbox_of(self._cluster, pod)
+        sandbox = sandbox_of(self._cluster, pod, name)
         return web.Response(body=sandbox.log() if sandbox else b"", content_type="text/plain")
 
 
-def sandbox_of(cluster: Cluster, pod: Document) -> Sandbox | None:
-    """Return what a pod's container runs in; None while it doesn't run."""
+def sandbox_of(cluster: Cluster, pod: Document, container: str) -> Sandbox | None:
+    """Return what one of a pod's containers runs in; None while it doesn't run."""
     life = cluster.life(pod)
-    if life is None or life.sandbox is None or life.sandbox.gone.done():
-        return None
-    return life.sandbox
+    return None if life is None else life.sandbox(container)
 
 
 def container_name(pod: Document, wanted: str) -> str:

@@ -8,30 +8,39 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from kgpud.localcluster import wire
-from kgpud.localcluster.errors import ExecRefusedError, SandboxError
+from kgpud.localcluster import folders, wire
+from kgpud.localcluster.errors import CommandError, ExecRefusedError, SandboxError
 
 _IMPORT_ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[1]); from kgpud.localcluster import helper; "
 _START += "helper.main(int(sys.argv[2]))"
+_SAID_LIMIT = 10 * 1024
 _LOG_LIMIT = 256 * 1024
 _KILLED = 128 + signal.SIGKILL
 
 
 @dataclass(frozen=True)
 class Boot:
-    """What a sandbox is started with; `reach` are numeric addresses to open in its network."""
+    """What a sandbox is started with.
+
+    `command` becomes PID 1; without one it is ours. `reach` are numeric addresses to open in the
+    sandbox's network, where it has the address `ip`. `enter` is called with the pid of the helper
+    before that starts anything: to put it, and so all that runs in the sandbox, under limits.
+    """
 
     argv: Sequence[str]
     uid: int | None
     env: Mapping[str, str]
     cwd: str
+    command: Sequence[str]
+    ip: str
     reach: Sequence[tuple[str, int]]
+    enter: Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,7 @@ class Sandbox:
         self._numbers = itertools.count(1)
         self._started: dict[int, asyncio.Future[tuple[int, int | None]]] = {}
         self._codes: dict[int, asyncio.Future[int]] = {}
+        self._sockets: deque[asyncio.Future[int]] = deque()
         self._up: asyncio.Future[list[int]] = self._loop.create_future()
         self._log_fd: int | None = None
         self._log: deque[bytes] = deque()
@@ -66,7 +76,10 @@ class Sandbox:
 
     @classmethod
     async def start(cls, boot: Boot) -> Self:
-        """Start a sandbox and return when commands can be run in it. SandboxError if it fails."""
+        """Start a sandbox and return when commands can be run in it.
+
+        Raises CommandError when its PID 1 can't be started, SandboxError when it fails otherwise.
+        """
         ours, theirs = wire.pair()
         ours.setblocking(False)
         try:
@@ -91,8 +104,19 @@ class Sandbox:
 
     async def _boot_up(self) -> None:
         boot = self._boot
-        message = {"op": "boot", "argv": list(boot.argv), "uid": boot.uid, "parent": os.getpid()}
-        await self._send({**message, "reach": [list(address) for address in boot.reach]})
+        await folders.in_thread(boot.enter, self._process.pid)
+        message = {
+            "op": "boot",
+            "argv": list(boot.argv),
+            "uid": boot.uid,
+            "parent": os.getpid(),
+            "command": list(boot.command),
+            "path": boot.env.get("PATH", ""),
+            "cwd": boot.cwd,
+            "ip": boot.ip,
+            "reach": [list(address) for address in boot.reach],
+        }
+        await self._send(message)
         self._log_fd, *listeners = await self._up
         self.listeners = [socket.socket(fileno=fd) for fd in listeners]
         os.set_blocking(self._log_fd, False)
@@ -125,7 +149,11 @@ class Sandbox:
         elif operation == "up" and not _settle(self._up, fds):
             _close_all(fds)
         elif operation == "failed":
-            _fail(self._up, SandboxError(message["message"]))
+            error = CommandError if message["command"] else SandboxError
+            _fail(self._up, error(message["message"]))
+        elif operation == "socket":
+            if not _settle(self._sockets.popleft(), fds[0]):
+                _close_all(fds)
         elif operation == "gone":
             self._ended(message["code"])
 
@@ -134,8 +162,11 @@ class Sandbox:
         _fail(self._up, SandboxError("the pod's helper ended"))
         for started in self._started.values():
             _fail(started, SandboxError("the pod has ended"))
+        for asked in self._sockets:
+            _fail(asked, SandboxError("the pod has ended"))
         for waiting in self._codes.values():
             _settle(waiting, _KILLED)
+        self._sockets.clear()
         self._started.clear()
         self._codes.clear()
         _settle(self.gone, code)
@@ -175,20 +206,45 @@ class Sandbox:
         pid, master = await started
         return Running(pid, master, code, number)
 
-    async def run(self, argv: Sequence[str], within: float) -> int | None:
-        """Run a command without input or output; return its code, None if it took too long."""
+    async def run(self, argv: Sequence[str], within: float) -> tuple[int | None, str]:
+        """Run a command without input; return its code and the first 10 KiB it has written.
+
+        The code is None if it took more than `within` seconds; then it has been killed.
+        """
         nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        output, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        said = bytearray()
+        self._loop.add_reader(output, _keep_first, output, said)
+        os.set_blocking(written, True)
         try:
-            running = await self.execute(argv, [nothing] * 3)
+            running = await self.execute(argv, [nothing, written, written])
+            try:
+                async with asyncio.timeout(within):
+                    code = await asyncio.shield(running.code)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(running.pid, signal.SIGKILL)
+                return None, ""
+            _keep_first(output, said)
+            return code, said.decode(errors="replace")
         finally:
-            os.close(nothing)
-        try:
-            async with asyncio.timeout(within):
-                return await asyncio.shield(running.code)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(running.pid, signal.SIGKILL)
-            return None
+            self._loop.remove_reader(output)
+            for fd in (nothing, output, written):
+                os.close(fd)
+
+    async def open_socket(self) -> socket.socket:
+        """Return a new non-blocking TCP socket of the pod's network, the caller's to close.
+
+        Raises SandboxError when the pod is gone.
+        """
+        if self.gone.done():
+            raise SandboxError("the pod has ended")
+        asked: asyncio.Future[int] = self._loop.create_future()
+        self._sockets.append(asked)
+        await self._send({"op": "socket"})
+        made = socket.socket(fileno=await asked)
+        made.setblocking(False)
+        return made
 
     async def kill_command(self, running: Running) -> None:
         """Kill a command, not its children; nothing when it has ended."""
@@ -207,8 +263,9 @@ class Sandbox:
 
     async def close(self) -> None:
         """Kill whatever is left of the pod and wait until its helper has ended too."""
-        self._ended(_KILLED)
-        self._sock.close()
+        if self._sock.fileno() >= 0:
+            self._ended(_KILLED)
+            self._sock.close()
         for listener in self.listeners:
             listener.close()
         if self._log_fd is not None:
@@ -234,6 +291,13 @@ class Sandbox:
     def log(self) -> bytes:
         """Return the last output of PID 1, at most 256 KiB."""
         return b"".join(self._log)
+
+
+def _keep_first(output: int, said: bytearray) -> None:
+    """Drain a non-blocking pipe, keeping what comes first."""
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(output, 65536):
+            said += data[: _SAID_LIMIT - len(said)]
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from kgpud.localcluster import quantity
 from kgpud.localcluster.registry import Document
 
+GPU = "nvidia.com/gpu"
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -23,6 +24,11 @@ def requests(spec: Mapping[str, Any]) -> Counter[str]:
         for name, amount in asked.items():
             total[name] += quantity.thousandths(amount)
     return total
+
+
+def gpus(container: Mapping[str, Any]) -> int:
+    """Return how many GPUs one container asks for."""
+    return requests({"containers": [container]})[GPU] // 1000
 
 
 def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) -> str:
@@ -51,7 +57,7 @@ def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) ->
         for resource in lacking:
             reasons[_lack(resource)] += 1
         if not lacking:
-            fitting.append((-free["nvidia.com/gpu"], -free["memory"], name))
+            fitting.append((-free[GPU], -free["memory"], name))
     if fitting:
         return str(min(fitting)[2])
     raise UnschedulableError(_message(count, reasons, helpless))
@@ -73,7 +79,7 @@ def _message(count: int, reasons: Counter[str], helpless: int) -> str:
     parts = [f"{count - helpless} No preemption victims found for incoming pod"] * (
         count > helpless
     )
-    if set(reasons) == {"Insufficient nvidia.com/gpu"}:
+    if set(reasons) == {_lack(GPU)}:
         parts = [f"{count} Preemption is not helpful for scheduling"]
     elif helpless:
         parts.append(f"{helpless} Preemption is not helpful for scheduling")

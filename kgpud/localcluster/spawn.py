@@ -39,7 +39,7 @@ def start(
     """
     if not argv:
         raise SpawnError("args must not be empty")
-    program = _find(argv[0], env.get("PATH", _DEFAULT_PATH), cwd)
+    program = find(argv[0], env.get("PATH", _DEFAULT_PATH), cwd)
     if terminals is None:
         return Started(_fork(program, argv, env, cwd, streams, tty=False), None)
     master, slave = _open_terminal(terminals)
@@ -70,8 +70,8 @@ def _open_terminal(terminals: int) -> tuple[int, int]:
     return master, fcntl.ioctl(master, syscalls.TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
 
 
-def _find(name: str, path: str, cwd: str) -> str:
-    """Return the file that `name` means in the pod, as Go's LookPath finds it."""
+def find(name: str, path: str, cwd: str) -> str:
+    """Return the file that `name` means in the pod, as Go's LookPath finds it; SpawnError."""
     refused = f'unable to start container process: exec: "{name}": '
     if "/" in name:
         return _check(name, cwd, refused)
