@@ -163,8 +163,7 @@ class PodLife:
         self._record.edit(pod_status.stopping)
         assert self._deadline is not None
         ends = await self._stop_containers(self._deadline)
-        if not ends:
-            self._record.edit(pod_status.torn_down)
+        self._record.edit(pod_status.torn_down)
         self._record.edit(partial(pod_status.stopped, ends=ends))
 
     async def _stop_containers(self, deadline: float) -> dict[str, End]:

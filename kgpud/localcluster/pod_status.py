@@ -132,8 +132,9 @@ def stopping(pod: Document) -> None:
 
 
 def torn_down(pod: Document) -> None:
-    """Say that nothing of the pod runs any more."""
-    condition(pod, "PodReadyToStartContainers", "False")
+    """Say that nothing is left of a pod whose containers never ran; others are `stopped`."""
+    if all("waiting" in one["state"] for one in pod["status"].get("containerStatuses", [])):
+        condition(pod, "PodReadyToStartContainers", "False")
 
 
 def stopped(pod: Document, ends: dict[str, End]) -> None:

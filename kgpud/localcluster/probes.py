@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ async def _connection(
         except TimeoutError:
             raise ProbeFailure(f"dial tcp {host}:{port}: i/o timeout") from None
         except OSError as error:
-            words = (error.strerror or str(error)).lower()
+            words = os.strerror(error.errno or 0).lower()  # asyncio puts its own in strerror
             raise ProbeFailure(f"dial tcp {host}:{port}: connect: {words}") from None
         yield connected
 
