@@ -17,15 +17,19 @@ from gateway.connection import Connection, Owner
 from gateway.cuts import Cut, Cuts
 from gateway.exec import Executor
 from gateway.hostkeys import HostKey, HostKeys
+from gateway.life import Life, Surroundings
 from gateway.listener import Listener
 from gateway.protocols import Core
-from gateway.session import Session, Surroundings
+from gateway.session import Session
 
 KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 30, 20
 _FAREWELL_SECONDS = 3.0
 _STOPPING = Cut(
     "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
 )
+
+
+MakeSession = Callable[[Connection], Session]
 
 
 class Bastion:
@@ -64,11 +68,13 @@ class Bastion:
         end by themselves, a farewell to the rest.
         """
         async with asyncio.TaskGroup() as tasks:
-            around = Surroundings(self._core, self._executor, self._cuts, tasks)
+            make_session = self._session_maker(tasks)
 
             async def serve(client: socket.socket, visit: Visit) -> None:
                 loop = asyncio.get_running_loop()
-                await loop.connect_accepted_socket(lambda: self._connection(around, visit), client)
+                await loop.connect_accepted_socket(
+                    lambda: self._connection(make_session, visit), client
+                )
 
             listener = Listener(sock, self._admission, serve, tasks)
             listener.open()
@@ -78,11 +84,11 @@ class Bastion:
                 listener.close()
                 await self._drain(drain_seconds, hurry)
 
-    def _connection(self, around: Surroundings, visit: Visit) -> Connection:
+    def _connection(self, make_session: MakeSession, visit: Visit) -> Connection:
         keys = self._host_keys.current()
         if keys is not self._keys:
             login_seconds = self._admission.limits.login_seconds
-            self._keys, self._options = keys, _options(around, keys, login_seconds)
+            self._keys, self._options = keys, _options(make_session, keys, login_seconds)
         assert self._options is not None
         loop = asyncio.get_running_loop()
         connection = Connection(loop, self._options, self._core, self._admission, visit)
@@ -101,12 +107,18 @@ class Bastion:
         for connection in list(self._connections):
             connection.abort()
 
+    def _session_maker(self, tasks: asyncio.TaskGroup) -> MakeSession:
+        around = Surroundings(self._core, self._executor, self._cuts)
+        return lambda connection: Session(
+            connection, tasks, lambda session: Life(around, session).run()
+        )
+
 
 def _options(
-    around: Surroundings, keys: Sequence[HostKey], login_seconds: float
+    make_session: MakeSession, keys: Sequence[HostKey], login_seconds: float
 ) -> asyncssh.SSHServerConnectionOptions:
     return asyncssh.SSHServerConnectionOptions(
-        server_factory=lambda: Owner(lambda connection: Session(around, connection)),
+        server_factory=lambda: Owner(make_session),
         server_host_keys=[key.private for key in keys],
         send_server_host_keys=True,
         server_version="kgpud",

@@ -20,7 +20,9 @@ HANGUP_GRACE_SECONDS = 5
 RELEASE_SECONDS = 0.1
 # The end of the connection follows the status at once, unless a proxy keeps it.
 END_SECONDS = 3.0
-_HANGUP_LIMIT_SECONDS = 30.0
+_BESIDE_SECONDS = 30.0
+# Those of a client's that sshd passes on (session.c, session_signal_req).
+SIGNALS = frozenset({"HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})
 
 
 class ExecRefused(Exception):
@@ -135,6 +137,10 @@ class Exec:
         What ignores SIGHUP or left the session stays. Failures are logged: the pod may be gone.
         """
         await self._executor.hang_up(self)
+
+    async def signal(self, name: str) -> None:
+        """Give the command a signal of `SIGNALS`, as sshd gives a client's. Failures are logged."""
+        await self._executor.signal(self, name)
 
     # What the link does.
 
@@ -255,18 +261,25 @@ class Executor:
 
     async def hang_up(self, running: Exec) -> None:
         """Do what `Exec.hang_up` says."""
-        pod = running.pod
         argv = wrapper.hangup(running.nonce, tty=running.tty, grace_seconds=HANGUP_GRACE_SECONDS)
+        await self._run_beside(running.pod, argv, "hang_up_failed")
+
+    async def signal(self, running: Exec, name: str) -> None:
+        """Do what `Exec.signal` says."""
+        assert name in SIGNALS
+        await self._run_beside(running.pod, wrapper.signal(running.nonce, name), "signal_failed")
+
+    async def _run_beside(self, pod: PodRef, argv: list[str], failure: str) -> None:
         sink = _Ended()
         try:
-            async with asyncio.timeout(_HANGUP_LIMIT_SECONDS):
+            async with asyncio.timeout(_BESIDE_SECONDS):
                 second = await self._start(pod, argv, wrapper.new_nonce(), sink, tty=False)
                 try:
                     await sink.ended
                 finally:
                     second.leave()
         except (ExecRefused, TimeoutError) as error:
-            log.warning("hang_up_failed", pod=pod.name, why=str(error) or "timeout")
+            log.warning(failure, pod=pod.name, why=str(error) or "timeout")
 
     async def _start(
         self, pod: PodRef, argv: list[str], nonce: str, sink: Sink, *, tty: bool

@@ -1,22 +1,6 @@
-# What a client's leaving does to a command under sshd, done from a second exec:
-#   sh -c THIS sh SECOND_HALF_OF_NONCE FIRST_HALF tty|pipe GRACE_SECONDS
-# The wrapper is found by its nonce; ours is in halves, the wrong way round (`read` drops the NUL
-# between them), so that we don't find ourselves.
-nonce=$2$1 tty=$3 grace=$4 leader=
-for dir in /proc/[0-9]*; do
-  # Emptied first: bash leaves it as it was when the process goes while it is read, for ever.
-  while line=; IFS= read -r line || [ -n "$line" ]; do
-    case $line in *"$nonce"*) leader=${dir#/proc/}; break 2 ;; esac
-  done 2>/dev/null <"$dir/cmdline"
-done
-[ -n "$leader" ] || exit 0
-
-# A stat line's second field may hold spaces and parentheses: count from the last parenthesis.
-fields() {
-  IFS= read -r stat <"/proc/$1/stat" || return
-  set -- ${stat##*) }
-  state=$1 parent=$2 group=$3 session=$4 front=$6
-}
+# What a client's leaving does to a command under sshd, done from a second exec (after leader.sh):
+#   ... tty|pipe GRACE_SECONDS
+tty=$3 grace=$4
 
 ignores_hangup() {
   while read -r name value; do
@@ -37,13 +21,24 @@ targets() {
   done 2>/dev/null
 }
 
-fields "$leader" 2>/dev/null || exit 0
-ours=$session foreground=$front
-for pid in $(targets); do kill -HUP "$pid"; kill -CONT "$pid"; done 2>/dev/null
+# Each is told once: a second SIGHUP means "at once" to some. What comes up meanwhile is told too.
+told=' '
+hang_up() {
+  for pid in $alive; do
+    case $told in *" $pid "*) continue ;; esac
+    told="$told$pid "
+    kill -HUP "$pid"
+    kill -CONT "$pid"
+  done 2>/dev/null
+}
+
+alive=$(targets)
+hang_up
 sleep 0.1 2>/dev/null
 while alive=$(targets) && [ -n "$alive" ]; do
   [ "$grace" -gt 0 ] || break
   grace=$((grace - 1))
+  hang_up
   sleep 1
 done
 for pid in $alive; do kill -KILL "$pid"; done 2>/dev/null

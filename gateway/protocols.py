@@ -43,14 +43,14 @@ class PodRef:
 class Route:
     """Where a key leads: one live rental, and which of its keys this was.
 
-    `generation` counts the rental's key rotations. `not_ready` is a sentence for the user while
-    the pod can't be entered yet, else None.
+    `generation` counts the rental's key rotations. `waits_for` says what has to happen before the
+    pod can be entered, for a user to read (``pulling``); None once it can be.
     """
 
     rental: str
     generation: int
     pod: PodRef
-    not_ready: str | None = None
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,14 @@ class Core(Protocol):
 
     async def resolve(self, fingerprint: str) -> Route | None:
         """Return the live rental that this ``SHA256:…`` fingerprint is pinned to, if any."""
+        ...
+
+    async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
+        """Return what `resolve` says once it no longer says `route`. May take for ever."""
+        ...
+
+    async def welcome(self, rental: str) -> str:
+        """Return the line that an interactive login begins with, or ""."""
         ...
 
     async def opened(self, session: SessionOpened) -> None:

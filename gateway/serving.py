@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from gateway.exec import Executor, Sink
 from gateway.protocols import PodRef
 from gateway.sftp import SFTP_SERVER
+from gateway.terminal import Terminal
 from gateway.wrapper import Command, Kind
 
 
@@ -17,6 +18,7 @@ class Request:
     kind: Literal["exec", "shell", "subsystem"] = "shell"
     command: bytes = b""
     tty: bool = False
+    terminal: Terminal = field(default_factory=Terminal)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -41,6 +43,9 @@ class Serving(Protocol):
     def leave(self) -> None:
         """Drop the stream to the pod; the sink is never called again."""
 
+    async def signal(self, name: str) -> None:
+        """Take one of `exec.SIGNALS` from the client."""
+
     async def hang_up(self) -> None:
         """End what still runs in the pod, after `leave`."""
 
@@ -54,8 +59,15 @@ async def serve(executor: Executor, pod: PodRef, request: Request, sink: Sink) -
 
 
 def _command(request: Request) -> Command:
-    environment = request.environment
     if request.kind == "shell":
-        return Command(Kind.LOGIN, tty=request.tty, environment=environment)
-    words = [SFTP_SERVER] if request.kind == "subsystem" else [request.command]
-    return Command(Kind.COMMAND, words, tty=request.tty, environment=environment)
+        kind, words = Kind.LOGIN, []
+    else:
+        kind = Kind.COMMAND
+        words = [SFTP_SERVER if request.kind == "subsystem" else request.command]
+    return Command(
+        kind,
+        words,
+        tty=request.tty,
+        terminal=request.terminal,
+        environment=request.environment,
+    )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib import resources
 
+from gateway.terminal import Terminal
+
 # Linux takes at most 128 KiB in one argument (MAX_ARG_STRLEN), its NUL included.
 MAX_WORD = 128 * 1024 - 1
 
@@ -33,6 +35,7 @@ class Command:
     kind: Kind
     words: Sequence[bytes] = ()
     tty: bool = False
+    terminal: Terminal = field(default_factory=Terminal)
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -46,7 +49,8 @@ def _script(name: str) -> str:
 
 
 WRAPPER = _script("wrapper.sh")
-HANGUP = _script("hangup.sh")
+HANGUP = _script("leader.sh") + "\n" + _script("hangup.sh")
+SIGNAL = _script("leader.sh") + "\n" + _script("signal.sh")
 
 
 def new_nonce() -> str:
@@ -61,17 +65,28 @@ def wrapped(command: Command, nonce: str) -> list[str]:
         if command.kind is not Kind.COMMAND:
             raise CommandRefused("arguments must be UTF-8")
         kind, words = "octal", list(_octal(command.words[0]))
-    mode = "tty" if command.tty else "pipe"
+    terminal = command.terminal
+    mode = ["tty", terminal.size, terminal.settings] if command.tty else ["pipe", "", ""]
     environment = [f"{name}={value}" for name, value in command.environment.items()]
     given = [word for word in words if word is not None]
-    return ["sh", "-c", WRAPPER, nonce, mode, kind, *environment, "--", *given]
+    return ["sh", "-c", WRAPPER, nonce, *mode, kind, *environment, "--", *given]
 
 
 def hangup(nonce: str, *, tty: bool, grace_seconds: int) -> list[str]:
     """Return the argv that ends the command named by `nonce` as a client's leaving would."""
-    half = len(nonce) // 2
     mode = "tty" if tty else "pipe"
-    return ["sh", "-c", HANGUP, "sh", nonce[half:], nonce[:half], mode, str(grace_seconds)]
+    return ["sh", "-c", HANGUP, "sh", *_halves(nonce), mode, str(grace_seconds)]
+
+
+def signal(nonce: str, name: str) -> list[str]:
+    """Return the argv that gives the command named by `nonce` a signal, e.g. ``TERM``."""
+    return ["sh", "-c", SIGNAL, "sh", *_halves(nonce), name]
+
+
+def _halves(nonce: str) -> tuple[str, str]:
+    """Return the nonce as a script takes it that must not find itself by it."""
+    half = len(nonce) // 2
+    return nonce[half:], nonce[:half]
 
 
 def _text(word: bytes) -> str | None:

@@ -1,11 +1,13 @@
 # Every command runs under these lines. They stay alive beside it, so that its exit code reaches us
 # as a trailer on its own output: the runtime's word alone can't be trusted.
-#   sh -c THIS NONCE tty|pipe argv|command|octal|login [NAME=VALUE ...] -- [WORD ...]
+#   sh -c THIS NONCE tty|pipe SIZE SETTINGS argv|command|octal|login [NAME=VALUE ...] -- [WORD ...]
 # A handler, not an ignore: children get the default back, and `kill 0` does not take us along.
-trap : HUP INT QUIT TERM PIPE
+trap : HUP INT QUIT TERM PIPE USR1 USR2
 exec 3<&0 4>&2
-__tty=$1 __kind=$2
-shift 2
+__tty=$1 __kind=$4
+# Before the command can ask. A setting that this stty doesn't know must not cost the size.
+[ "$__tty" = pipe ] || { stty $2 $3 || stty $2; } >/dev/null 2>&1
+shift 4
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
 [ "$__kind" = argv ] || unset KGPU_API_TOKEN

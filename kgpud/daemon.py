@@ -133,17 +133,16 @@ async def _build(
         bastion.cut(pod_id, reason, farewell(reason))
 
     rentals = Rentals(db, clock, cluster, catalog, tokens, settings, cut)
+    accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus)
     audit = Audit(db, clock, kept_days=config.ssh.audit_days)
     await audit.close_lost()
-    routing = Routing(rentals, audit, clock, cluster.namespace)
+    routing = Routing(rentals, accounts, audit, clock, cluster.namespace)
     host_keys = HostKeys(config.state / statefolder.HOST_KEY)
     bastion = Bastion(routing, executor, host_keys, config.ssh.limits())
     installed = settings.installation.id
     told = config.ssh_address(bound(sockets.ssh))
     services = Services(
-        accounts=Accounts(
-            db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus
-        ),
+        accounts=accounts,
         tokens=tokens,
         catalog=catalog,
         rentals=rentals,

@@ -11,7 +11,7 @@ from kgpud.cluster.client import Cluster, Event, Listing
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.follow import Source, follow
 from kgpud.cluster.nodes import derive_node
-from kgpud.cluster.pods import PodState, derive
+from kgpud.cluster.pods import STAGES, STARTING, PodState, derive
 from kgpud.cluster.view import ClusterView
 from kgpud.observing import POD_LOST
 from kgpud.rentals import Rentals
@@ -181,8 +181,8 @@ class Reconcile:
             if rental.create_acked_at is None and rental.pod_id not in self._view.pods:
                 await self._rentals.end(rental.pod_id, _INTERRUPTED)
             elif rental.created_at < now - START_DEADLINE_MS:
-                why = (rental.pending_reason or "starting").partition(":")[0]
-                reason = "timeout" if why == "starting" else why
+                why = (rental.pending_reason or STARTING).partition(":")[0]
+                reason = "timeout" if why in STAGES else why
                 await self._rentals.end(rental.pod_id, f"start_failed:{reason}")
 
     async def _delete(self, rental: Rental, limit: asyncio.Semaphore) -> None:

@@ -8,6 +8,7 @@ import structlog
 
 from kgpud import observing, renting
 from kgpud.catalog import Catalog
+from kgpud.changes import Changes
 from kgpud.clock import Clock
 from kgpud.cluster import manifests
 from kgpud.cluster.client import Cluster
@@ -50,7 +51,8 @@ class Rentals:
     """The rentals of this installation. Methods raise UserError where they say no.
 
     `cut(pod_id, reason)` closes a rental's open sessions at once. `sweep_wanted` is set whenever
-    a rental has ended: reconcile then deletes its pod and Secret.
+    a rental has ended: reconcile then deletes its pod and Secret. `changes` wakes who waits for
+    what becomes of a rental.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Rentals:
         self._active: dict[str, int] = {}
         self._flushed_at = 0
         self.sweep_wanted = asyncio.Event()
+        self.changes = Changes()
 
     async def rent(self, account_id: str, request: RentRequest) -> Rented:
         """Rent a pod for an approved account.
@@ -92,8 +95,8 @@ class Rentals:
         rental = await self._create(rental, request)
         return Rented(rental, left, key.private_key)
 
-    async def get(self, account_id: str, pod_id: str) -> Rental:
-        """Return one of the account's rentals, ended ones too. NOT_FOUND."""
+    async def get(self, account_id: str | None, pod_id: str) -> Rental:
+        """Return a rental, ended ones too; anybody's if `account_id` is None. NOT_FOUND."""
         async with self._db.reading() as rx:
             return self._with_activity(await _owned(rx, account_id, pod_id))
 
@@ -138,6 +141,7 @@ class Rentals:
             await keys.pin(tx, pod_id, public.fingerprint, public.line, generation, now)
             await rentals.set_generation(tx, pod_id, generation)
         self._cut(pod_id, "key_rotated")
+        self.changes.tell(pod_id)
         log.info("rental.key_rotated", pod_id=pod_id)
         rental = replace(rental, fingerprint=public.fingerprint, key_generation=generation)
         await self._annotate(rental)
@@ -166,12 +170,14 @@ class Rentals:
     def on_ended(self, pod_id: str, reason: str) -> None:
         """Do what follows a rental's end, once that is written."""
         self._cut(pod_id, reason)
+        self.changes.tell(pod_id)
         self.sweep_wanted.set()
         log.info("rental.ended", pod_id=pod_id, reason=reason)
 
     def cut_ended(self, rental: Rental) -> None:
         """Close what is still open of an ended rental that another process may have ended."""
         self._cut(rental.pod_id, rental.end_reason or RETURNED)
+        self.changes.tell(rental.pod_id)
 
     async def observe(self, pods: Iterable[PodState]) -> None:
         """Take what was seen of pods of this installation; pods without a rental are ignored."""
@@ -185,6 +191,8 @@ class Rentals:
             await rentals.save_observed(tx, [change.rental for change in changes])
             ended = [await _close(tx, c, now) for c in changes if c.end_reason is not None]
             await rentals.save_gone(tx, [c.rental.pod_id for c in changes if c.gone], now)
+        for change in changes:
+            self.changes.tell(change.rental.pod_id)
         for one in ended:
             self.on_ended(one.pod_id, one.reason)
 

@@ -13,7 +13,7 @@ from kgpud.cluster import manifests
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.errors import ClusterError, Refused, Unreachable
 from kgpud.cluster.manifests import Installation
-from kgpud.cluster.pods import derive
+from kgpud.cluster.pods import SCHEDULING, derive
 from kgpud.errors import Code, UserError
 from store import accounts, keys, rentals
 from store.db import Connection
@@ -103,7 +103,7 @@ def draft(
         price_per_hour=price,
         created_at=now,
         last_activity_at=now,
-        pending_reason="starting",
+        pending_reason=SCHEDULING,
     )
 
 

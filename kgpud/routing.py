@@ -3,9 +3,11 @@
 import structlog
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
+from kgpud import welcome
+from kgpud.accounts import Accounts
 from kgpud.audit import Audit
 from kgpud.clock import Clock
-from kgpud.cluster.pods import CONTAINER
+from kgpud.cluster.pods import CONTAINER, STARTING
 from kgpud.rentals import Rentals
 from store.records import Rental, Session, SessionEnd
 
@@ -27,8 +29,11 @@ def farewell(reason: str) -> str:
 class Routing:
     """Implements `gateway.protocols.Core` on the rentals of this installation."""
 
-    def __init__(self, rentals: Rentals, audit: Audit, clock: Clock, namespace: str) -> None:
+    def __init__(
+        self, rentals: Rentals, accounts: Accounts, audit: Audit, clock: Clock, namespace: str
+    ) -> None:
         self._rentals = rentals
+        self._accounts = accounts
         self._audit = audit
         self._clock = clock
         self._namespace = namespace
@@ -39,7 +44,22 @@ class Routing:
         if rental is None:
             return None
         pod = PodRef(self._namespace, rental.pod_id, CONTAINER)
-        return Route(rental.pod_id, rental.key_generation, pod, _not_ready(rental))
+        return Route(rental.pod_id, rental.key_generation, pod, _waits_for(rental))
+
+    async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
+        """Return where the key leads once that is no longer `route`."""
+        with self._rentals.changes.of(route.rental) as changed:
+            while (found := await self.resolve(fingerprint)) == route:
+                await changed.wait()
+                changed.clear()
+        return found
+
+    async def welcome(self, rental: str) -> str:
+        """Return what to know on coming in: which pod, what it costs, and that nothing is kept."""
+        row = await self._rentals.get(None, rental)
+        account = await self._accounts.find(row.account_id)
+        burn = await self._rentals.burn_per_hour(row.account_id)
+        return welcome.line(row, account.balance, burn, self._clock.now_ms())
 
     async def opened(self, session: SessionOpened) -> None:
         """Record that a session began."""
@@ -91,8 +111,7 @@ class Routing:
         )
 
 
-def _not_ready(rental: Rental) -> str | None:
+def _waits_for(rental: Rental) -> str | None:
     if rental.phase == "Running" and rental.ready:
         return None
-    why = rental.pending_reason or "starting"
-    return f"the pod is not ready yet ({why}); try again in a moment"
+    return rental.pending_reason or STARTING

@@ -15,7 +15,8 @@ GPU_MODEL = "kgpu.net/gpu-model"
 _NOT_A_TIME_BEFORE = 10**12
 _TEXT_LIMIT = 300
 _NODE_WENT = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
-_STARTING = "starting"
+# What a pod is held up by while nothing is wrong with it.
+SCHEDULING, PULLING, STARTING = STAGES = ("scheduling", "pulling", "starting")
 
 Json = Mapping[str, Any]
 
@@ -137,7 +138,18 @@ def _pending_reason(status: Json, state: Json) -> str:
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False":
         return _text(scheduled.get("reason") or "Unschedulable", scheduled.get("message"))
-    return _STARTING
+    return _stage(scheduled, _condition(status, "PodReadyToStartContainers"))
+
+
+def _stage(scheduled: Json, sandbox: Json) -> str:
+    """Return what a pod without a complaint waits for.
+
+    The kubelet sets PodReadyToStartContainers (on from 1.29) once the sandbox stands: what
+    remains then is the image, and a container that is made in no time.
+    """
+    if scheduled.get("status") != "True":
+        return SCHEDULING
+    return PULLING if sandbox.get("status") == "True" else STARTING
 
 
 def _text(reason: str, message: str | None) -> str:

@@ -1,6 +1,7 @@
 """Renting, seeing, re-keying and releasing pods."""
 
 from kgpud.clock import rfc3339
+from kgpud.idle import idle_ms, warns
 from kgpud.rentals import RentRequest
 from kgpud.rest.answers import Idle, NewSshAccess, Pod, Rented, Rotated, SshAccess
 from kgpud.rest.call import Call, Services
@@ -8,7 +9,6 @@ from kgpud.rest.requests import Rent, Rotate
 from store.records import Rental
 
 SSH_USER = "kgpu"
-_IDLE_WARNING_S = 12 * 3600
 
 
 async def index(call: Call[None]) -> list[Pod]:
@@ -77,13 +77,10 @@ def _access(services: Services, rental: Rental) -> SshAccess:
 
 
 def _idle(rental: Rental, now_ms: int) -> Idle:
-    # The clock stands still before the container runs and after the rental's end.
-    since = max(rental.last_activity_at, rental.started_at or now_ms)
-    seconds = max(0, min(now_ms, rental.ended_at or now_ms) - since) // 1000
     return Idle(
         last_activity_at=rfc3339(rental.last_activity_at),
-        idle_seconds=seconds,
-        idle_warning=rental.phase == "Running" and seconds >= _IDLE_WARNING_S,
+        idle_seconds=idle_ms(rental, now_ms) // 1000,
+        idle_warning=warns(rental, now_ms),
         release_at=None,
     )
 

@@ -6,7 +6,7 @@ from gateway import capture
 from gateway.exec import ExecBroken, ExecRefused
 from gateway.protocols import PodRef
 from kgpud.cluster.errors import ClusterError
-from kgpud.cluster.pods import CONTAINER
+from kgpud.cluster.pods import CONTAINER, STARTING
 from kgpud.errors import Code, UserError
 from kgpud.rest.answers import Completed
 from kgpud.rest.call import Call
@@ -54,6 +54,6 @@ async def _ready_pod(call: Call[Exec]) -> PodRef:
     if rental.ended_at is not None:
         raise UserError(Code.POD_ENDED, f"the rental has ended ({rental.end_reason})")
     if rental.phase != "Running" or not rental.ready:
-        reason = rental.pending_reason or "starting"
+        reason = rental.pending_reason or STARTING
         raise UserError(Code.POD_NOT_READY, f"the pod is not ready yet ({reason}); try again soon")
     return PodRef(call.services.namespace, rental.pod_id, CONTAINER)

@@ -3,8 +3,6 @@
 import fcntl
 import hashlib
 import os
-import pty
-import select
 import signal
 import struct
 import subprocess
@@ -15,6 +13,7 @@ import psutil
 import pytest
 
 from .dev import Pod, eventually, make_key, rent
+from .terminal import Terminal
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 126, 127, 128, 143, 254, 255])
@@ -130,34 +129,8 @@ def test_ten_sessions_on_one_connection(pod: Pod) -> None:
         master.wait(10)
 
 
-class _Terminal:
-    """ssh on a real terminal."""
-
-    def __init__(self, argv: list[str]) -> None:
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvp(argv[0], argv)
-        self.seen = b""
-
-    def until(self, text: bytes, seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
-            assert ready, self.seen
-            self.seen += os.read(self.fd, 65536)
-
-    def type(self, text: bytes) -> None:
-        self.seen = b""
-        os.write(self.fd, text)
-
-    def close(self) -> int:
-        status = os.waitpid(self.pid, 0)[1]
-        os.close(self.fd)
-        return os.waitstatus_to_exitcode(status)
-
-
 def test_an_interactive_shell(pod: Pod) -> None:
-    terminal = _Terminal(pod.argv())
+    terminal = Terminal(pod.argv())
     terminal.until(b"# ")
     terminal.type(b"tty; pwd; echo term=$TERM\r")
     terminal.until(b"term=")

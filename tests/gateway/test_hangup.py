@@ -77,6 +77,15 @@ def test_who_catches_a_hangup_may_clean_up(tmp_path: Path, watched: Watched) -> 
     assert (tmp_path / "cleaned").exists()
 
 
+def test_the_wrapper_s_own_cat_costs_no_grace(shell: Shell, watched: Watched) -> None:
+    script = "trap 'exit 3' HUP; echo $$ >shell; while :; do sleep 0.1; done"
+    with piped(shell, script) as (nonce, process):
+        watched.expect("shell")
+        # Stdin stays open: the wrapper's cat comes up after the command's end.
+        assert hang_up(shell, nonce, tty=False, grace=15) < 10
+        assert process.wait(timeout=5) == 3
+
+
 CATCHING = "trap 'echo caught' HUP; echo $$ >shell; while :; do sleep 0.1; done"
 
 
@@ -122,7 +131,7 @@ def test_others_are_left_alone(shell: Shell, watched: Watched) -> None:
 
 def test_odd_process_names_confuse_nobody(tmp_path: Path, watched: Watched) -> None:
     shell = found("dash", tmp_path)
-    names = ["a b", "S 1 1", ") S 1 1 1", "(x) (y", "a)b", "x) R 0 0 0 0 0"]
+    names = ["a b", "S 1 1", ") S 1 1 1", "(x) (y", "a)b", "x) R 0 0 0 0 0", "a\nb) S 1 1"]
     script, expected = "", []
     for at, name in enumerate(names):
         (tmp_path / name).symlink_to("/usr/bin/sleep")

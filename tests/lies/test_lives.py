@@ -31,44 +31,42 @@ _DISK = "evicted_by_kubelet:OutOfephemeral-storage"
 _OOM = "evicted_by_kubelet:OOMKilled"
 _RETURNED = "Terminating(returned) Ended(returned)"
 
+_STARTED = "Pending(scheduling) Pending(starting) Pending(pulling)"
+
 # What the renter sees, one word after the other.
 TABLE = {
-    "normal_ready_delete": f"Pending(starting) Running Running+ready {_RETURNED}",
-    "tcp_probe": f"Pending(starting) Running Running+ready {_RETURNED}",
-    "gpu_ok": f"Pending(starting) Running+ready {_RETURNED}",
-    "graceful_term_ignored": f"Pending(starting) Running+ready {_RETURNED}",
-    "delete_while_exec": f"Pending(starting) Running+ready {_RETURNED}",
-    "oom_in_exec": f"Pending(starting) Running+ready {_RETURNED}",
+    "normal_ready_delete": f"{_STARTED} Running Running+ready {_RETURNED}",
+    "tcp_probe": f"{_STARTED} Running Running+ready {_RETURNED}",
+    "gpu_ok": f"{_STARTED} Running+ready {_RETURNED}",
+    "graceful_term_ignored": f"{_STARTED} Running+ready {_RETURNED}",
+    "delete_while_exec": f"{_STARTED} Running+ready {_RETURNED}",
+    "oom_in_exec": f"{_STARTED} Running+ready {_RETURNED}",
     # Somebody else deleted it.
     "conflicts_and_force_delete": (
-        "Pending(starting) Running+ready Terminating(pod_lost) Ended(pod_lost)"
+        f"{_STARTED} Running+ready Terminating(pod_lost) Ended(pod_lost)"
     ),
     # It ended by itself: first the container, and why with the pod's phase, a second later.
     "exit_zero_never": (
-        "Pending(starting) Running+ready Running Failed(pod_failed:0) Ended(pod_failed:0)"
+        f"{_STARTED} Running+ready Running Failed(pod_failed:0) Ended(pod_failed:0)"
     ),
     "exit_nonzero_never": (
-        "Pending(starting) Running+ready Running Failed(pod_failed:3) Ended(pod_failed:3)"
+        f"{_STARTED} Running+ready Running Failed(pod_failed:3) Ended(pod_failed:3)"
     ),
-    "oom": f"Pending(starting) Running+ready Running Failed({_OOM}) Ended({_OOM})",
-    "ephemeral_limit_eviction": f"Pending(starting) Running+ready Failed({_DISK}) Ended({_DISK})",
-    "emptydir_limit_eviction": f"Pending(starting) Running+ready Failed({_DISK}) Ended({_DISK})",
+    "oom": f"{_STARTED} Running+ready Running Failed({_OOM}) Ended({_OOM})",
+    "ephemeral_limit_eviction": f"{_STARTED} Running+ready Failed({_DISK}) Ended({_DISK})",
+    "emptydir_limit_eviction": f"{_STARTED} Running+ready Failed({_DISK}) Ended({_DISK})",
     # Its container was started again, which those of rentals never are.
-    "container_dies_while_exec": (
-        f"Pending(starting) Running+ready Running Running+ready {_RETURNED}"
-    ),
-    "oom_restart": f"Pending(starting) Running+ready Running Running+ready Running {_RETURNED}",
+    "container_dies_while_exec": (f"{_STARTED} Running+ready Running Running+ready {_RETURNED}"),
+    "oom_restart": f"{_STARTED} Running+ready Running Running+ready Running {_RETURNED}",
     # It never started.
-    "bad_command": (
-        "Pending(starting) Failed(start_failed:StartError) Ended(start_failed:StartError)"
-    ),
-    "gpu_insufficient": f"Pending(starting) Pending(Unschedulable) {_RETURNED}",
+    "bad_command": (f"{_STARTED} Failed(start_failed:StartError) Ended(start_failed:StartError)"),
+    "gpu_insufficient": f"Pending(scheduling) Pending(Unschedulable) {_RETURNED}",
     "image_always_unreachable": (
-        f"Pending(starting) Pending(ErrImagePull) Pending(ImagePullBackOff) {_RETURNED}"
+        f"{_STARTED} Pending(ErrImagePull) Pending(ImagePullBackOff) {_RETURNED}"
     ),
-    "image_bad_name": f"Pending(starting) Pending(InvalidImageName) {_RETURNED}",
-    "image_never_absent": f"Pending(starting) Pending(ErrImageNeverPull) {_RETURNED}",
-    "missing_secret": f"Pending(starting) {_RETURNED}",
+    "image_bad_name": f"{_STARTED} Pending(InvalidImageName) {_RETURNED}",
+    "image_never_absent": f"{_STARTED} Pending(ErrImageNeverPull) {_RETURNED}",
+    "missing_secret": f"Pending(scheduling) Pending(starting) {_RETURNED}",
 }
 
 

@@ -39,3 +39,13 @@ def test_gpus_and_labels_come_from_the_spec() -> None:
     labels = {"kgpu.net/installation": "i", "kgpu.net/gpu-model": "v100"}
     pod = derive({"metadata": {"name": "p", "labels": labels}, "spec": {"containers": [limits]}})
     assert (pod.gpu_count, pod.gpu_model, pod.installation) == (2, "v100", "i")
+
+
+def test_a_sandbox_that_stands_waits_for_its_image() -> None:
+    conditions = [
+        {"type": "PodScheduled", "status": "True"},
+        {"type": "PodReadyToStartContainers", "status": "True"},
+    ]
+    waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+    seen = status(phase="Pending", conditions=conditions, containerStatuses=[waiting])
+    assert seen.pending_reason == "pulling"

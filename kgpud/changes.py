@@ -1,0 +1,30 @@
+"""Wakes those who wait for something to become of a rental."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Changes:
+    """Who waits for which rental, by pod id."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @contextmanager
+    def of(self, pod_id: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set at each change. Clear it, then look, then wait for it."""
+        changed = asyncio.Event()
+        self._waiting[pod_id].add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[pod_id].discard(changed)
+            if not self._waiting[pod_id]:
+                del self._waiting[pod_id]
+
+    def tell(self, pod_id: str) -> None:
+        """Wake who waits for this rental: its row has changed, and the change is written."""
+        for changed in self._waiting.get(pod_id, ()):
+            changed.set()
