@@ -1,0 +1,228 @@
+"""A TCP proxy that does to its connections what networks do: it cuts, stalls and delays them.
+
+In front of a cluster it makes the API server one that is far away, or that is being restarted.
+``python -m tests.lies.chaos --to 127.0.0.1:6443 --seed 7 --rate 0.3 --round-trip 5`` runs it alone.
+"""
+
+import argparse
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlsplit
+
+from .faults import Cutter, Fault, How, drawn
+
+Address = tuple[str, int]
+Draw = Callable[[int], Fault | None]
+
+_CHUNK = 65536
+_LONGEST_HEAD = 4 << 20
+# What is on its way when there is a delay.
+_UNDER_WAY = 64
+
+
+def calm(number: int) -> Fault | None:
+    """Draw no fault for any connection."""
+    del number
+    return None
+
+
+def nowhere(word: str) -> Address | None:
+    """Send no exec to another server."""
+    del word
+    return None
+
+
+def by_seed(seed: int, rate: float) -> Draw:
+    """Draw faults for so many of the connections, always the same ones."""
+    return lambda number: drawn(seed, number, rate)
+
+
+@dataclass(eq=False)
+class _Pair:
+    """One connection: the client's end and ours to the server."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter | None = None
+
+    def end(self, how: How) -> None:
+        for writer in (self.client, self.server):
+            if writer is None:
+                continue
+            if how is How.RESET:
+                _reset(writer)
+            else:
+                writer.close()
+
+
+@dataclass
+class Chaos:
+    """A running proxy. All of it may be changed while it runs, for connections to come.
+
+    `draw` chooses the faults, by the connection's number. `round_trip` is in seconds. `elsewhere`
+    may send an exec, by its last word, to another server. `done` says what was done to whom.
+    """
+
+    to: Address
+    draw: Draw = calm
+    round_trip: float = 0.0
+    elsewhere: Callable[[str], Address | None] = nowhere
+    port: int = 0
+    done: list[str] = field(default_factory=list)
+    accepted: int = 0
+    _pairs: set[_Pair] = field(default_factory=set)
+    _server: asyncio.Server | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def open(self, port: int = 0) -> None:
+        """Listen: on the port it had before, else on `port`, 0 for any free one."""
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port or port, limit=_LONGEST_HEAD
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self, how: How = How.RESET) -> None:
+        """Be a server that was killed (RESET) or stopped (END): no connection, old or new."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.cut_all(how)
+
+    def cut_all(self, how: How) -> None:
+        """End every connection that there is."""
+        for pair in list(self._pairs):
+            pair.end(how)
+
+    async def close(self) -> None:
+        """End everything."""
+        await self.refuse()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.accepted += 1
+        pair = _Pair(writer)
+        self._pairs.add(pair)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._connect(self.accepted, reader, pair)
+        finally:
+            self._pairs.discard(pair)
+            self._tasks.discard(task)
+            pair.end(How.END)
+
+    async def _connect(self, number: int, reader: asyncio.StreamReader, pair: _Pair) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        word = _last_word(head)
+        other = self.elsewhere(word)
+        fault = None if other else self.draw(number)
+        back, pair.server = await asyncio.open_connection(*(other or self.to), limit=_CHUNK)
+        if fault:
+            self.done.append(f"{number}: {fault}: {word[:80]!r}")
+        up, down = (fault, None) if fault and not fault.down else (None, fault)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pump(reader, pair.server, up, pair, head))
+            group.create_task(self._pump(back, pair.client, down, pair, b""))
+
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        fault: Fault | None,
+        pair: _Pair,
+        data: bytes,
+    ) -> None:
+        """Pass one direction on, `data` first, up to its fault."""
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_UNDER_WAY)
+        loop = asyncio.get_running_loop()
+        cutter = Cutter(fault) if fault else None
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_deliver(under_way, writer))
+            with suppress(ConnectionError):
+                while data := data or await reader.read(_CHUNK):
+                    until = cutter.feed(data) if cutter and not cutter.hit else len(data)
+                    await under_way.put((loop.time() + self.round_trip / 2, data[:until]))
+                    data = data[until:]
+                    if cutter and cutter.hit and fault:
+                        await under_way.join()
+                        if fault.how is not How.STALL:
+                            pair.end(fault.how)
+                            data = b""
+                        else:
+                            await asyncio.sleep(fault.seconds)
+                        cutter = None
+            await under_way.put((loop.time() + self.round_trip / 2, b""))
+
+
+async def _deliver(
+    under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due, data = await under_way.get()
+        if due > loop.time():
+            await asyncio.sleep(due - loop.time())
+        with suppress(ConnectionError, RuntimeError):  # one that is closed takes no more
+            if not data and writer.can_write_eof():
+                writer.write_eof()
+            writer.write(data)
+            await writer.drain()
+        under_way.task_done()
+        if not data:
+            return
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(AttributeError):  # Python 3.11 can't abort one that drained and ended
+        writer.transport.abort()
+
+
+def _last_word(head: bytes) -> str:
+    """Return the last word of the command that a request wants to run, "" if it is no exec."""
+    target = head.split(b" ", 2)[1].decode(errors="replace")
+    words = [value for name, value in parse_qsl(urlsplit(target).query) if name == "command"]
+    return words[-1] if words else ""
+
+
+@asynccontextmanager
+async def running(to: Address) -> AsyncIterator[Chaos]:
+    """Run a proxy on a free port while the block runs."""
+    chaos = Chaos(to)
+    await chaos.open()
+    try:
+        yield chaos
+    finally:
+        await chaos.close()
+
+
+async def _alone(given: argparse.Namespace) -> None:
+    host, _, port = given.to.rpartition(":")
+    chaos = Chaos((host, int(port)), by_seed(given.seed, given.rate), given.round_trip / 1000)
+    await chaos.open(given.port)
+    print(f"127.0.0.1:{chaos.port} -> {given.to}", flush=True)
+    told = 0
+    while True:
+        await asyncio.sleep(0.2)
+        for line in chaos.done[told:]:
+            print(line, flush=True)
+        told = len(chaos.done)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.lies.chaos")
+    parser.add_argument("--to", required=True, metavar="HOST:PORT", help="the real server")
+    parser.add_argument("--port", type=int, default=0, help="where to listen (0: any free port)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=0.0, help="share of connections to hurt")
+    parser.add_argument("--round-trip", type=float, default=0.0, metavar="MS", help="e.g. 5")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_alone(parser.parse_args()))
