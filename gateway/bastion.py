@@ -13,6 +13,7 @@ import asyncssh
 
 from gateway import algorithms
 from gateway.admission import Admission, Limits, Visit
+from gateway.buffers import Buffers
 from gateway.connection import Connection, Owner
 from gateway.cuts import Cut, Cuts
 from gateway.exec import Executor
@@ -50,6 +51,7 @@ class Bastion:
         self._keys: Sequence[HostKey] = ()
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._cuts = Cuts()
+        self._buffers = Buffers()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # asyncssh tells every command at INFO.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -91,7 +93,9 @@ class Bastion:
             self._keys, self._options = keys, _options(make_session, keys, login_seconds)
         assert self._options is not None
         loop = asyncio.get_running_loop()
-        connection = Connection(loop, self._options, self._core, self._admission, visit)
+        connection = Connection(
+            loop, self._options, self._core, self._buffers, self._admission, visit
+        )
         self._connections.add(connection)
         return connection
 

@@ -1,6 +1,7 @@
 """asyncssh's server channel, mended where sshd does it otherwise.
 
-It leans on private parts of asyncssh, whose version is pinned for that.
+It leans on private parts of asyncssh 2.24.1: `_process_*_request`, `_start_session`,
+`_send_request`, `_send_state`.
 """
 
 import re
@@ -8,33 +9,21 @@ import re
 import asyncssh
 from asyncssh.packet import SSHPacket, UInt32
 
+from gateway.flow import Flow, Sender
+
 # What sshd's AcceptEnv has on Debian, and what terminals send besides.
 _ACCEPTED_NAME = re.compile(r"LANG|LC_[A-Z]{1,32}|COLORTERM|TERM")
 _MAX_VALUE = 256
-WINDOW = 2 * 1024 * 1024
-HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
+_MAX_VARIABLES = 64
 
 
-class Channel(asyncssh.SSHServerChannel[bytes]):
-    """One session channel: raw bytes, any command, few variables, the exit status last."""
+class Channel(Flow):
+    """One session channel: any command, few variables, the exit status last, no forwarding."""
 
-    def __init__(self, connection: asyncssh.SSHServerConnection) -> None:
-        super().__init__(
-            connection,
-            connection._loop,  # noqa: SLF001 - as asyncssh makes its own
-            allow_pty=True,
-            line_editor=False,
-            line_echo=False,
-            line_history=0,
-            max_line_length=0,
-            encoding=None,
-            errors="strict",
-            window=WINDOW,
-            max_pktsize=32768,
-        )
+    def __init__(self, connection: asyncssh.SSHServerConnection, sender: Sender) -> None:
+        super().__init__(connection, sender)
         self.accepted_environment: dict[str, str] = {}
         self._exit_status: int | None = None
-        self.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
 
     def finish(self, status: int) -> None:
         """Send what is buffered, then exit-status, EOF and close, in that order.
@@ -45,8 +34,9 @@ class Channel(asyncssh.SSHServerChannel[bytes]):
             self._exit_status = status & 0xFF
             self._flush_send_buf()
 
-    def _flush_send_buf(self) -> None:
-        super()._flush_send_buf()
+    def settle(self) -> None:
+        """Send the exit status as soon as all data is out, then EOF and close."""
+        super().settle()
         if self._exit_status is None or self._send_buf or self._send_state != "open":
             return
         status, self._exit_status = self._exit_status, None
@@ -70,5 +60,19 @@ class Channel(asyncssh.SSHServerChannel[bytes]):
             return False
         if not _ACCEPTED_NAME.fullmatch(key) or len(text) > _MAX_VALUE or "\0" in text:
             return False
+        if len(self.accepted_environment) >= _MAX_VARIABLES:
+            return False
         self.accepted_environment[key] = text
         return True
+
+    # asyncssh answers these later, and a client could ask faster than it answers.
+
+    def _process_x11_req_request(self, packet: SSHPacket) -> bool:
+        """Refuse -X and -Y."""
+        del packet
+        return False
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: SSHPacket) -> None:
+        """Refuse -A."""
+        del packet
+        self._report_response(result=False)

@@ -1,4 +1,4 @@
-"""One SSH connection: who signed, the channels it may open, and the pressure of its transport.
+"""One SSH connection: who signed, and the channels it may open.
 
 It leans on private parts of asyncssh, whose version is pinned for that.
 """
@@ -12,23 +12,20 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import asyncssh
 import structlog
-from asyncssh.constants import (
-    MSG_IGNORE,
-    MSG_KEXINIT,
-    MSG_USERAUTH_FAILURE,
-    MSG_USERAUTH_REQUEST,
-)
+from asyncssh.constants import MSG_KEXINIT, MSG_USERAUTH_FAILURE, MSG_USERAUTH_REQUEST
 from asyncssh.logging import SSHLogger
 from asyncssh.misc import OptExcInfo
-from asyncssh.packet import Boolean, NameList, SSHPacket, SSHPacketLogger, String
+from asyncssh.packet import Boolean, NameList, SSHPacket, String
 
 from gateway import algorithms, userauth
 from gateway.admission import Admission, Pace, Visit
-from gateway.channel import HIGH_WATER, LOW_WATER, Channel
+from gateway.buffers import Buffers
+from gateway.channel import Channel
+from gateway.fastpath import FastPath
 from gateway.protocols import Core, Route
 from gateway.userauth import AuthRequest
 
@@ -39,14 +36,7 @@ _REKEYS_PER_SECOND = 10.0
 _MSG_USERAUTH_PK_OK = 60  # RFC 4252, 7
 
 
-class Pressed(Protocol):
-    """A session that holds its output back while the connection can't take more."""
-
-    def transport_pressed(self, *, pressed: bool) -> None:
-        """Hold output back (True), or go on (False)."""
-
-
-class Connection(asyncssh.SSHServerConnection):
+class Connection(FastPath):
     """A client's connection. `fingerprint` and `route` are set once, by a verified signature."""
 
     def __init__(
@@ -54,17 +44,17 @@ class Connection(asyncssh.SSHServerConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         core: Core,
+        buffers: Buffers,
         admission: Admission,
         visit: Visit,
     ) -> None:
-        super().__init__(loop, options)
+        super().__init__(loop, options, buffers)
         self._core = core
         self._admission = admission
         self._visit = visit
         self._rekeys = Pace(_REKEYS_PER_SECOND)
         self.fingerprint: str | None = None
         self.route: Route | None = None
-        self.sessions: set[Pressed] = set()
 
     @property
     def peer(self) -> str:
@@ -76,22 +66,6 @@ class Connection(asyncssh.SSHServerConnection):
         """What the client calls itself: printable ASCII, at most 255 characters."""
         said = self._client_version.decode("ascii", "replace").removeprefix("SSH-2.0-")
         return "".join(c if " " <= c <= "~" else "?" for c in said[:255])
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, with limits on what the transport may hold."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
-        super().connection_made(transport)
-
-    def pause_writing(self) -> None:
-        """Hold the sessions' output back (asyncssh does nothing here)."""
-        for session in list(self.sessions):
-            session.transport_pressed(pressed=True)
-
-    def resume_writing(self) -> None:
-        """Let the sessions' output flow."""
-        for session in list(self.sessions):
-            session.transport_pressed(pressed=False)
 
     @property
     def channel_count(self) -> int:
@@ -182,23 +156,11 @@ class Connection(asyncssh.SSHServerConnection):
     @contextmanager
     def _reading_paused(self) -> Iterator[None]:
         """Let the kernel hold what the client sends meanwhile."""
-        assert self._transport is not None
-        transport = self._transport
-        transport.pause_reading()
+        self.hold_reading("an answer in work")
         try:
             yield
         finally:
-            transport.resume_reading()
-
-    def send_packet(
-        self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None
-    ) -> None:
-        """Leave out the MSG_IGNORE that asyncssh puts before every packet.
-
-        It guards CBC's chained vectors, and no cipher here is CBC.
-        """
-        if pkttype != MSG_IGNORE:
-            super().send_packet(pkttype, *args, handler=handler)
+            self.release_reading("an answer in work")
 
     def _send_kexinit(self) -> None:
         ciphers = algorithms.ciphers_for(self._client_version)
@@ -262,7 +224,7 @@ class Owner(asyncssh.SSHServer):
         full = self._connection.open_session()
         if full:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, full)
-        return Channel(self._connection), self._make_session(self._connection)
+        return Channel(self._connection, self._connection), self._make_session(self._connection)
 
     def connection_requested(self, *_: object) -> NoReturn:
         """Refuse -L, -D and -W."""

@@ -1,8 +1,10 @@
 """One command in a pod: start, stdin, output, resize, how it ended, and making it end."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Protocol
 
 import structlog
@@ -16,6 +18,7 @@ log = structlog.get_logger()
 # Under the idle limits of containerd (4 h; some set minutes) and of middleboxes.
 KEEPALIVE_SECONDS = 15.0
 HANGUP_GRACE_SECONDS = 5
+_STDIN = bytes([frames.STDIN])
 # The rest of a trailer follows its beginning at once: it was one write.
 RELEASE_SECONDS = 0.1
 # The end of the connection follows the status at once, unless a proxy keeps it.
@@ -94,9 +97,9 @@ class Exec:
     def write(self, data: bytes) -> None:
         """Send stdin. Respect `Sink.stdin_ready`, or it piles up here."""
         if self._stdin_open:
+            view = memoryview(data)
             for start in range(0, len(data), frames.MAX_STDIN):
-                piece = data[start : start + frames.MAX_STDIN]
-                self._link.send(bytes([frames.STDIN]) + piece)
+                self._link.send(_STDIN, view[start : start + frames.MAX_STDIN])
 
     def end_stdin(self) -> None:
         """Send end-of-file. With a tty it means nothing: there it is ^D."""
@@ -144,18 +147,20 @@ class Exec:
 
     # What the link does.
 
-    def message(self, payload: bytes) -> None:
-        """Take one message: a channel byte and what belongs to it."""
-        if not payload or self._sink is None:
-            return
-        channel = payload[0]
-        if channel == frames.STDOUT:
-            self._pass(self._sink.stdout, self._out.feed(payload[1:]))
-        elif channel == frames.STDERR:
-            self._pass(self._sink.stderr, self._err.feed(payload[1:]))
-        elif channel == frames.ERROR:
-            self._take_status(payload[1:])
-        self._plan_release()
+    def messages(self, payloads: list[memoryview]) -> None:
+        """Take messages: a channel byte and data. A run of one channel is passed on as one."""
+        for channel, run in groupby(payloads, itemgetter(0)):
+            if self._sink is None:
+                return
+            if channel == frames.STDOUT:
+                self._pass(self._sink.stdout, self._out.feed(_joined(run)))
+            elif channel == frames.STDERR:
+                self._pass(self._sink.stderr, self._err.feed(_joined(run)))
+            elif channel == frames.ERROR:
+                for payload in run:
+                    self._take_status(bytes(payload[1:]))
+        if self._sink:
+            self._plan_release()
 
     def writable(self, *, ready: bool) -> None:
         """Pass backpressure on."""
@@ -235,10 +240,14 @@ class Exec:
     def _keep_alive(self) -> None:
         """Send what resets the runtime's idle timer: pings don't, an empty stdin frame does."""
         if self._stdin_open:
-            self._link.send(bytes([frames.STDIN]))
+            self._link.send(_STDIN)
         else:
             self._link.ping()
         self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+
+
+def _joined(run: Iterator[memoryview]) -> bytes:
+    return b"".join([payload[1:] for payload in run])
 
 
 class Executor:

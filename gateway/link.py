@@ -16,6 +16,7 @@ HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
 # The body of a refusal may have no length and no end.
 REFUSAL_SECONDS = 1.0
 _SWITCHING_PROTOCOLS = 101
+_DATA = (websocket.BINARY, websocket.TEXT)
 
 
 class LinkRefused(Exception):
@@ -30,8 +31,8 @@ class LinkRefused(Exception):
 class Receiver(Protocol):
     """Who gets what a link receives. Called on the event loop, never re-entered."""
 
-    def message(self, payload: bytes) -> None:
-        """Take one whole message."""
+    def messages(self, payloads: list[memoryview]) -> None:
+        """Take the whole messages that one read brought, in their order; none is empty."""
 
     def writable(self, *, ready: bool) -> None:
         """Take note that the link's write buffer went over (False) or under (True) its limits."""
@@ -51,7 +52,7 @@ class Link(asyncio.Protocol):
         self._parser = websocket.Parser()
         self._transport: asyncio.Transport
         self._receiver: Receiver | None = None
-        self._early: list[bytes] = []
+        self._early: list[memoryview] = []
         self._over = self._ended = False
         self._reason = ""
         self.upgraded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -63,15 +64,14 @@ class Link(asyncio.Protocol):
         self._receiver = receiver
         self.resume_reading()
         early, self._early = self._early, []
-        for payload in early:
-            receiver.message(payload)
+        receiver.messages(early)
         if self._over:
             self._lose(self._reason)
 
-    def send(self, payload: bytes) -> None:
+    def send(self, *pieces: bytes | memoryview) -> None:
         """Send one binary message. Dropped if the link is gone: `lost` says so."""
         if not self._over:
-            self._transport.write(websocket.encode(websocket.BINARY, payload))
+            self._transport.write(websocket.encode(websocket.BINARY, *pieces))
 
     def ping(self) -> None:
         """Send a ping, which keeps middleboxes from forgetting the connection."""
@@ -177,26 +177,37 @@ class Link(asyncio.Protocol):
             messages = self._parser.feed(data)
         except websocket.FrameError as error:
             messages, broken = error.before, f"the API server sent {error}"
+        run: list[memoryview] = []
         for opcode, payload in messages:
+            if opcode in _DATA:
+                if payload:
+                    run.append(payload)
+                continue
+            self._deliver(run)
+            run = []
             if not self._over:
-                self._take_message(opcode, payload)
+                self._take_control(opcode, payload)
+        self._deliver(run)
         if broken and not self._over:
             self._transport.abort()
             self._lose(broken)
 
-    def _take_message(self, opcode: int, payload: bytes) -> None:
-        if opcode in {websocket.BINARY, websocket.TEXT}:
-            if self._receiver is None:
-                self._early.append(payload)
-            else:
-                self._receiver.message(payload)
-        elif opcode == websocket.PING:
+    def _deliver(self, run: list[memoryview]) -> None:
+        if self._over or not run:
+            return
+        if self._receiver is None:
+            self._early += run
+        else:
+            self._receiver.messages(run)
+
+    def _take_control(self, opcode: int, payload: memoryview) -> None:
+        if opcode == websocket.PING:
             self._transport.write(websocket.encode(websocket.PONG, payload))
         elif opcode == websocket.CLOSE:
             self._answer_close(payload[:2])
             self._lose("")
 
-    def _answer_close(self, code: bytes) -> None:
+    def _answer_close(self, code: memoryview) -> None:
         """Close as RFC 6455 wants it, unless there is stdin left that nobody will read."""
         if self._transport.get_write_buffer_size():
             self._transport.abort()

@@ -45,7 +45,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._serving: Serving | None = None
         self._early: list[bytes] = []
         self._eof = False
-        self._channel_full = self._transport_full = False
+        self._channel_full = False
         self._signals: deque[str] = deque()
 
     # What the client asks for.
@@ -54,7 +54,6 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Take the channel."""
         assert isinstance(chan, Channel)
         self.channel = chan
-        self.connection.sessions.add(self)
 
     def pty_requested(
         self,
@@ -125,7 +124,6 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the client closed the channel or vanished."""
         del exc
-        self.connection.sessions.discard(self)
         self._end(Gone.CLIENT)
 
     # Bytes from the pod.
@@ -153,7 +151,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Take the command's end."""
         self._end(outcome)
 
-    # Pressure: the link is not read while the channel or the transport is full.
+    # Pressure: the link is not read while the channel is full, as it is while the transport is.
 
     def pause_writing(self) -> None:
         """Stop the pod's output: the channel is full."""
@@ -165,15 +163,10 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._channel_full = False
         self._throttle()
 
-    def transport_pressed(self, *, pressed: bool) -> None:
-        """Stop or resume the pod's output with the state of the connection's transport."""
-        self._transport_full = pressed
-        self._throttle()
-
     def _throttle(self) -> None:
         if self._serving is None:
             return
-        if self._channel_full or self._transport_full:
+        if self._channel_full:
             self._serving.pause()
         else:
             self._serving.resume()

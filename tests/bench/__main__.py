@@ -1,76 +1,54 @@
 """`make bench`: the bastion beside OpenSSH's own sshd, same client, same machine, in one run.
 
-Prints medians of interleaved runs and their ratio. Absolute figures are this machine's; the ratios
-are what to compare.
+Prints medians of interleaved pairs and their ratio: time that passed and, for the bulk ones, the
+CPU seconds per GiB of each server without its clients and commands. Absolute figures are this
+machine's; the ratios are what to compare, and on a noisy machine those of CPU.
 """
 
 import os
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e.dev import Pod, eventually, make_key, rent, running
 
+from .sides import Side, daemon, one_connection, sshd, timed
+
 ROUNDS = 7
 BULK = 256 * 1024 * 1024
-
-# Without HOME bash reads no .bashrc, which could cost more than all of ssh.
-_SSHD = """\
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/key.pub
-PidFile none
-StrictModes no
-UsePAM no
-SetEnv HOME=/nonexistent
-"""
+GIB = 1024 * 1024 * 1024
 
 
-@contextmanager
-def sshd(folder: Path, port: int) -> Iterator[list[str]]:
-    """Run sshd; yield the ssh command line that reaches it."""
-    make_key(folder / "host_key")
-    config = folder / "sshd_config"
-    config.write_text(_SSHD.format(port=port, folder=folder))
-    # sshd's privilege separation wants this folder; Debian makes it at boot.
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    log = (folder / "sshd.log").open("wb")
-    process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], stderr=log)
-    argv = ["ssh", "-F", "none", "-i", str(folder / "key"), "-p", str(port)]
-    argv += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    # What the bastion negotiates: the comparison is of servers, not of ciphers.
-    argv += ["-o", "LogLevel=ERROR", "-c", "aes128-gcm@openssh.com", "127.0.0.1"]
-    try:
-        eventually(lambda: subprocess.run([*argv, "true"], capture_output=True).returncode == 0)
-        yield argv
-    finally:
-        process.terminate()
-        process.wait(10)
-        log.close()
-
-
-def timed(argv: list[str], *, stdin: int | None = subprocess.DEVNULL) -> float:
-    began = time.perf_counter()
-    subprocess.run(argv, stdin=stdin, stdout=subprocess.DEVNULL, check=True, timeout=120)
-    return time.perf_counter() - began
-
-
-def compare(name: str, ours: Callable[[], float], theirs: Callable[[], float]) -> None:
+def medians(ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
     pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(
-        f"{name:32} {mine * 1000:8.0f} ms   sshd {other * 1000:8.0f} ms   ratio {mine / other:.2f}"
-    )
+    return mine, other
 
 
-def sending(argv: list[str], data: Path) -> float:
-    with data.open("rb") as file:
-        return timed([*argv, "cat >/dev/null"], stdin=file.fileno())
+def tell(name: str, unit: str, mine: float, other: float) -> None:
+    print(f"{name:32} {mine:8.2f} {unit:9} sshd {other:8.2f} {unit:9} ratio {mine / other:.2f}")
+
+
+def compare(name: str, command: str, ours: Side, theirs: Side) -> None:
+    seconds = medians(lambda: timed([*ours.argv, command]), lambda: timed([*theirs.argv, command]))
+    tell(name, "s", *seconds)
+
+
+def bulk(name: str, command: str, ours: Side, theirs: Side, stdin: Path | None = None) -> None:
+    """Compare one transfer of BULK bytes over connections that are there already."""
+    costs: dict[int, list[float]] = {id(ours): [], id(theirs): []}
+
+    def once(side: Side) -> float:
+        before = side.cpu()
+        seconds = timed([*side.argv, command], stdin)
+        costs[id(side)].append((side.cpu() - before) * GIB / BULK)
+        return seconds
+
+    tell(name, "s", *medians(lambda: once(ours), lambda: once(theirs)))
+    mine, other = (statistics.median(costs[id(side)]) for side in (ours, theirs))
+    tell("", "CPU s/GiB", mine, other)
 
 
 def rent_once(pod: Pod, folder: Path, number: int) -> float:
@@ -91,15 +69,18 @@ def main() -> None:
         data.write_bytes(os.urandom(BULK))
         began = time.perf_counter()
         with running(folder / "state") as dev, sshd(folder, 22022) as theirs:
-            print(f"{'daemon ready (sshd too)':32} {(time.perf_counter() - began) * 1000:8.0f} ms")
+            print(f"{'daemon ready (sshd too)':32} {time.perf_counter() - began:8.2f} s")
             pod = rent(dev, key)
             rents = [rent_once(pod, folder, number) for number in range(ROUNDS)]
-            print(f"{'rent → ready':32} {statistics.median(rents) * 1000:8.0f} ms")
-            ours = pod.argv()
-            compare("ssh … true", lambda: timed([*ours, "true"]), lambda: timed([*theirs, "true"]))
-            down = f"head -c {BULK} /dev/zero"
-            compare("256 MiB down", lambda: timed([*ours, down]), lambda: timed([*theirs, down]))
-            compare("256 MiB up", lambda: sending(ours, data), lambda: sending(theirs, data))
+            print(f"{'rent → ready':32} {statistics.median(rents):8.2f} s")
+            ours = daemon(dev, pod)
+            compare("ssh … true", "true", ours, theirs)
+            with (
+                one_connection(ours, folder / "ours") as our_one,
+                one_connection(theirs, folder / "theirs") as their_one,
+            ):
+                bulk("256 MiB down", f"head -c {BULK} /dev/zero", our_one, their_one)
+                bulk("256 MiB up", "cat >/dev/null", our_one, their_one, data)
 
 
 main()

@@ -26,7 +26,7 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     return struct.pack("!BBQ", first, 127, len(payload)) + payload
 
 
-def unmasked(data: bytes) -> tuple[int, int, bytes]:
+def unmasked(data: bytes | bytearray) -> tuple[int, int, bytes]:
     """Read one client frame the slow way; return its first byte, its length form, its payload."""
     assert data[1] & 0x80
     form = data[1] & 0x7F
@@ -41,7 +41,7 @@ def fed(parser: Parser, stream: bytes, cuts: list[int]) -> list[tuple[int, bytes
     messages = []
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     for start, end in itertools.pairwise(edges):
-        messages += parser.feed(stream[start:end])
+        messages += [(code, bytes(payload)) for code, payload in parser.feed(stream[start:end])]
     return messages
 
 
@@ -157,7 +157,7 @@ def test_a_sent_payload_survives_its_mask(payload: bytes) -> None:
 
 
 def test_masks_and_keys_are_fresh() -> None:
-    assert len({websocket.encode(BINARY, b"")[2:6] for _ in range(20)}) > 1
+    assert len({bytes(websocket.encode(BINARY, b"")[2:6]) for _ in range(20)}) > 1
     fresh = {websocket.new_key() for _ in range(20)}
     assert len(fresh) == 20
     assert {len(base64.b64decode(key)) for key in fresh} == {16}
