@@ -36,6 +36,7 @@ clean:
 
 # To test: besides, an sshd to compare with, the other clients, and busybox for bare:latest.
 .venv/.test: pyproject.toml
-	@.ci/packages openssh-client openssh-server rsync curl jq sshfs busybox-static procps
+	@.ci/packages openssh-client openssh-server rsync curl jq sshfs busybox-static procps \
+	  putty-tools dropbear-bin
 	@.ci/venv $(PYTHON) '.[test]'
 	@touch $@ .venv/.run

@@ -14,7 +14,7 @@ FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 CIPHERS = (*FAST_CIPHERS, "chacha20-poly1305@openssh.com", "aes256-ctr", "aes128-ctr")
 
-#: Only aes-ctr needs them: encrypt-then-MAC, or plain for clients that have nothing better.
+#: Only aes-ctr needs them (libssh2, JSch, older paramiko): encrypt-then-MAC alone.
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
 
 #: What a user's key may sign with. ``ssh-rsa`` means SHA-1, and is not here (RFC 8332).
@@ -33,6 +33,7 @@ SIGNATURES = (
 ACCEPTED_WEAKNESSES = {
     "curve25519-sha256": "OpenSSH up to 9.8, PuTTY 0.78, dropbear: none has mlkem768x25519",
     "curve25519-sha256@libssh.org": "libssh and dropbear older than the name without a domain",
+    "chacha20-poly1305@openssh.com": "dropbear: as Debian has it, its MACs are no ETM, and no GCM",
 }
 
 # GCM came with OpenSSH 6.2 and PuTTY 0.78. Other clients get the whole list and choose.

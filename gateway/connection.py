@@ -100,7 +100,20 @@ class Connection(FastPath):
             delay = 0.0 if self._kexinit_sent else self._rekeys.delay(self._loop.time())
         with self._reading_paused():
             await asyncio.sleep(delay)
+        wrong = self._guessed_wrong(packet.get_full_payload())
         await super()._process_kexinit(pkttype, pktid, packet)
+        self._ignore_first_kex = wrong
+
+    def _guessed_wrong(self, kexinit: bytes) -> bool:
+        """Tell whether the client sent a guess that it will not count on (RFC 4253, 7.1).
+
+        asyncssh goes by what was agreed on instead, and hangs up on dropbear for it.
+        """
+        packet = SSHPacket(kexinit)
+        packet.get_bytes(17)  # type and cookie
+        lists = [packet.get_namelist() for _ in range(10)]
+        ours = (list(self._kex_algs)[:1], list(self._server_host_key_algs or ())[:1])
+        return packet.get_boolean() and (lists[0][:1], lists[1][:1]) != ours
 
     async def _process_userauth_request(self, _type: int, _id: int, packet: SSHPacket) -> None:
         """Answer one request after the other: asyncssh reads on when this one is done.
