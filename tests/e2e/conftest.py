@@ -1,9 +1,13 @@
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .dev import Dev, Pod, make_key, rent, running
+from .serve import write_config
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,18 @@ def bare(dev: Dev, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     rented = rent(dev, key, image="bare:latest", gpu_count=0)
     yield rented
     rented.release()
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    argv = [sys.executable, "-m", "kgpud", "local-cluster", "--state", str(tmp_path / "cluster")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        yield Path(json.loads(process.stdout.readline())["kubeconfig"])
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.fixture
+def config(tmp_path: Path, kubeconfig: Path) -> Path:
+    return write_config(tmp_path, kubeconfig)
