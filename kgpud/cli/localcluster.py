@@ -30,13 +30,34 @@ import click
     metavar="HOST:PORT",
     help="An address outside that pods may reach; may be repeated.",
 )
+@click.option("--tls", is_flag=True, help="Serve HTTPS, with a certificate authority of its own.")
+@click.option(
+    "--token-auth-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help='More users: lines of token,user,uid,"group1,group2".',
+)
 @click.option("--die-with-stdin", is_flag=True, help="End when standard input ends.")
 def local_cluster(
-    state: Path, port: int, fleet: Path | None, reach: tuple[str, ...], *, die_with_stdin: bool
+    state: Path,
+    port: int,
+    fleet: Path | None,
+    reach: tuple[str, ...],
+    *,
+    tls: bool,
+    token_auth_file: Path | None,
+    die_with_stdin: bool,
 ) -> None:
     """Serve a small Kubernetes API whose pods are sandboxes on this machine."""
     # Imported here, so that every other command starts without it.
     from kgpud.localcluster.command import Options, start  # noqa: PLC0415
 
-    options = Options(state, port, fleet, reach, die_with_stdin)
+    options = Options(
+        state,
+        port,
+        fleet,
+        reach,
+        die_with_stdin=die_with_stdin,
+        tls=tls,
+        token_auth_file=token_auth_file,
+    )
     raise SystemExit(start(options))

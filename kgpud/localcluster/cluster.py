@@ -1,14 +1,16 @@
 """The cluster's inside: the registry, the nodes, and the pods that live on them."""
 
 import asyncio
+import copy
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 
-from kgpud.localcluster import fleet, node_object, pod_status, scheduler
-from kgpud.localcluster.errors import ApiError, already_exists, not_found
+from kgpud.localcluster import node_object, owners, pod_status, scheduler
+from kgpud.localcluster.errors import not_found
+from kgpud.localcluster.fleet import Node
 from kgpud.localcluster.host import Host
 from kgpud.localcluster.pod_life import Addresses, PodLife
 from kgpud.localcluster.registry import Document, Registry
@@ -17,7 +19,6 @@ _FINISHED = ("Succeeded", "Failed")
 # Above every range that Debian, systemd and subuid hand out, below 2³¹.
 _FIRST_UID = 0x70000000
 _UIDS = 1 << 27
-_NAMESPACES = ("default", "kgpu", "kube-system")
 
 
 def pod_uid() -> int | None:
@@ -28,7 +29,7 @@ def pod_uid() -> int | None:
 class Cluster:
     """Creates, schedules and deletes pods; each scheduled one lives in a task of `group`."""
 
-    def __init__(self, host: Host, nodes: Sequence[fleet.Node], group: asyncio.TaskGroup) -> None:
+    def __init__(self, host: Host, nodes: Sequence[Node], group: asyncio.TaskGroup) -> None:
         self.registry: Registry = host.registry
         self.group = group
         self._host = host
@@ -39,37 +40,14 @@ class Cluster:
         self._addresses = 1
         for number, node in enumerate(nodes, 1):
             self.registry.create("nodes", node_object.node_object(node, number))
-        for name in _NAMESPACES:
-            self.namespace(name)
-
-    def namespace(self, name: str) -> Document:
-        """Return a namespace; any name is one."""
-        found = self.registry.get("namespaces", "", name)
-        if found is not None:
-            return found
-        labels = {"kubernetes.io/metadata.name": name}
-        return self.registry.create(
-            "namespaces",
-            {
-                "kind": "Namespace",
-                "apiVersion": "v1",
-                "metadata": {"name": name, "labels": labels},
-                "spec": {"finalizers": ["kubernetes"]},
-                "status": {"phase": "Active"},
-            },
-        )
 
     def life(self, pod: Document) -> PodLife | None:
         """Return the scheduled pod behind a pod object."""
         return self._lives.get(pod["metadata"]["uid"])
 
     def create_pod(self, pod: Document) -> Document:
-        """Store a completed pod and place it soon; ApiError when its name is taken."""
-        self.namespace(pod["metadata"]["namespace"])
-        try:
-            stored = self.registry.create("pods", pod)
-        except KeyError:
-            raise already_exists("pods", pod["metadata"]["name"]) from None
+        """Store a completed pod and place it soon; KeyError when its name is taken."""
+        stored = self.registry.create("pods", pod)
         self.schedule()
         return stored
 
@@ -112,7 +90,11 @@ class Cluster:
         addresses = Addresses(stored["status"]["addresses"][0]["address"], pod_ip)
         life = PodLife(self._host, pod, addresses, gpus)
         self._lives[uid] = life
-        task = self.group.create_task(self._live(life), name=f"pod {life.name}")
+        self.run(self._live(life), f"pod {life.name}")
+
+    def run(self, work: Coroutine[None, None, None], name: str) -> None:
+        """Run something in the background, until it ends or the cluster does."""
+        task = self.group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -133,47 +115,45 @@ class Cluster:
             await self._after(life)
 
     async def _after(self, life: PodLife) -> None:
-        self.collect(life.uid)
+        owners.collect(self.registry, life.uid)
         cancelled = asyncio.current_task()
         if cancelled is None or not cancelled.cancelling():
             self.schedule()
         await life.clean()
 
-    def delete_pod(self, pod: Document, grace: int | None) -> Document:
-        """Begin a pod's end, or end it at once when there is nothing to wait for."""
+    def delete_pod(self, pod: Document, grace: int | None, *, dry_run: bool = False) -> Document:
+        """Begin a pod's end, or end it at once when there is nothing to wait for.
+
+        Returns the pod as it is then. A dry run changes nothing.
+        """
         metadata, spec = pod["metadata"], pod["spec"]
         key = (metadata["namespace"], metadata["name"])
         seconds = spec["terminationGracePeriodSeconds"] if grace is None else grace
         life = self.life(pod)
-        if life is None or seconds == 0 or pod["status"]["phase"] in _FINISHED:
-            return self._delete_now(pod, life)
+        at_once = life is None or seconds == 0 or pod["status"]["phase"] in _FINISHED
         before = metadata.get("deletionGracePeriodSeconds")
-        if before is not None and seconds >= before:
+        if before is not None and seconds >= before and not at_once:
             return pod
-        deleted = self.registry.replace("pods", *key, lambda one: _mark_deleted(one, seconds))
+        if dry_run:
+            pod = copy.deepcopy(pod)
+            mark_deleted(pod, 0 if at_once else seconds)
+            return pod
+        if life is None or at_once:
+            return self._delete_now(pod, life)
+        deleted = self.registry.replace("pods", *key, lambda one: mark_deleted(one, seconds))
         life.stop(seconds)
         return deleted
 
     def _delete_now(self, pod: Document, life: PodLife | None) -> Document:
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-        marked = self.registry.replace("pods", *key, lambda one: _mark_deleted(one, 0))
+        marked = self.registry.replace("pods", *key, lambda one: mark_deleted(one, 0))
         self.registry.delete("pods", *key)
         if life is None:
-            self.collect(pod["metadata"]["uid"])
+            owners.collect(self.registry, pod["metadata"]["uid"])
             self.schedule()
         else:
             life.kill()
         return marked
-
-    def collect(self, owner: str) -> None:
-        """Delete the secrets that only the pod `owner` (a uid) owned."""
-        pods = {one["metadata"]["uid"] for one in self.registry.all("pods")}
-        for secret in self.registry.all("secrets"):
-            references = secret["metadata"].get("ownerReferences") or []
-            owners = {one.get("uid") for one in references}
-            if owner in owners and not owners & pods:
-                metadata = secret["metadata"]
-                self.registry.delete("secrets", metadata["namespace"], metadata["name"])
 
     def pod(self, namespace: str, name: str) -> Document:
         """Return a pod; ApiError 404 when it isn't there."""
@@ -190,23 +170,11 @@ class Cluster:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _mark_deleted(pod: Document, grace: int) -> None:
-    metadata = pod["metadata"]
+def mark_deleted(document: Document, grace: int) -> None:
+    """Write into an object that it is to be gone in `grace` seconds."""
+    metadata = document["metadata"]
     moment = time.gmtime(time.time() + grace)
-    if "deletionTimestamp" not in metadata:
+    if "deletionTimestamp" not in metadata and "generation" in metadata:
         metadata["generation"] += 1
     metadata["deletionTimestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
     metadata["deletionGracePeriodSeconds"] = grace
-
-
-def require_uid(pod: Document, wanted: str | None) -> None:
-    """Raise the 409 ApiError of a delete whose uid precondition is not met."""
-    metadata = pod["metadata"]
-    if wanted is None or wanted == metadata["uid"]:
-        return
-    message = (
-        f'Operation cannot be fulfilled on Pod "{metadata["name"]}": the UID in the precondition '
-        f"({wanted}) does not match the UID in record ({metadata['uid']}). The object might have "
-        "been deleted and then recreated"
-    )
-    raise ApiError(409, "Conflict", message, {"name": metadata["name"], "kind": "Pod"})

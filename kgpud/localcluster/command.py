@@ -6,45 +6,22 @@ import fcntl
 import json
 import os
 import resource
-import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiohttp import web
-
-from kgpud.localcluster import bwrap, cgroups, fleet, folders, reach
+from kgpud.localcluster import auth, bwrap, cgroups, fleet, folders, reach
 from kgpud.localcluster.cluster import Cluster, pod_uid
 from kgpud.localcluster.errors import StartError
 from kgpud.localcluster.host import Host
+from kgpud.localcluster.listening import BACKLOG, listening
 from kgpud.localcluster.pod_events import Recorder
 from kgpud.localcluster.registry import Registry
 from kgpud.localcluster.routes_exec import ExecOptions, Translator
-from kgpud.localcluster.server import application
 from kgpud.localcluster.timings import Timings
-
-# A 128 KiB argument may be escaped three bytes for one, and there may be several.
-_MAX_LINE = 8 << 20
-_DRAIN_SECONDS = 0.5
-_BACKLOG = 256
-_KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-clusters:
-- name: kgpud-local
-  cluster: {{server: "{url}"}}
-users:
-- name: kgpud-local
-  user: {user}
-contexts:
-- name: kgpud-local
-  context: {{cluster: kgpud-local, user: kgpud-local, namespace: kgpu}}
-current-context: kgpud-local
-"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +34,8 @@ class Options:
     reach: Sequence[str] = ()
     die_with_stdin: bool = False
     execs: ExecOptions = field(default_factory=ExecOptions)
+    tls: bool = False
+    token_auth_file: Path | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (0: any free one)")
     parser.add_argument("--fleet", type=Path, help="YAML file of simulated nodes")
     parser.add_argument("--reach", action="append", default=[], metavar="HOST:PORT")
+    parser.add_argument("--tls", action="store_true", help="serve HTTPS, with a CA of its own")
+    parser.add_argument("--token-auth-file", type=Path, help='lines of token,user,uid,"groups"')
     parser.add_argument("--die-with-stdin", action="store_true", help="end when stdin ends")
     parser.add_argument(
         "--exec-translator",
@@ -111,11 +92,16 @@ async def serve(options: Options) -> None:
         cgroups.held() as groups,
     ):
         menu = _fleet(options)
+        tokens = _tokens(options)
         host = _host(options, pods, groups, menu.timings)
         await bwrap.require_sandboxes(host.bwrap, pod_uid())
         async with asyncio.TaskGroup() as group:
             cluster = Cluster(host, menu.nodes, group)
-            async with _listening(cluster, state, listener, options.execs) as ready:
+            cluster.run(host.recorder.expire_in_time(), "events")
+            serving = listening(
+                cluster, state, listener, tokens, execs=options.execs, with_tls=options.tls
+            )
+            async with serving as ready:
                 sys.stdout.write(json.dumps(ready) + "\n")
                 sys.stdout.flush()
                 group.create_task(asyncio.to_thread(_remove_what_others_left))
@@ -134,6 +120,13 @@ def _fleet(options: Options) -> fleet.Fleet:
     if options.fleet is not None:
         return fleet.read_fleet(options.fleet)
     return fleet.default_fleet(fleet.real_nodes())
+
+
+def _tokens(options: Options) -> auth.Tokens:
+    tokens = auth.Tokens()
+    if options.token_auth_file is not None:
+        auth.read_token_file(options.token_auth_file, tokens)
+    return tokens
 
 
 def _host(
@@ -187,48 +180,11 @@ def _bound(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise StartError(f"--port {port}: {error.strerror}: give another, or 0") from None
     return listener
-
-
-@asynccontextmanager
-async def _listening(
-    cluster: Cluster, state: Path, listener: socket.socket, execs: ExecOptions
-) -> AsyncIterator[dict[str, object]]:
-    """Serve HTTP and write the kubeconfig; yields the line that says so."""
-    token, secret_path = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    runner = web.AppRunner(
-        application(cluster, token, secret_path, execs),
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=_DRAIN_SECONDS,
-        max_line_size=_MAX_LINE,
-        max_field_size=_MAX_LINE,
-    )
-    await runner.setup()
-    try:
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        url = "http://{}:{}".format(*listener.getsockname())
-        kubeconfig, for_kubectl = state / "kubeconfig", state / "kubectl.kubeconfig"
-        _write_private(kubeconfig, _KUBECONFIG.format(url=url, user=f'{{token: "{token}"}}'))
-        _write_private(for_kubectl, _KUBECONFIG.format(url=f"{url}/{secret_path}", user="{}"))
-        yield {"ready": True, "url": url, "kubeconfig": str(kubeconfig)}
-        kubeconfig.unlink(missing_ok=True)
-        for_kubectl.unlink(missing_ok=True)
-    finally:
-        await runner.cleanup()
-
-
-def _write_private(path: Path, text: str) -> None:
-    half = path.with_name(path.name + ".new")
-    half.unlink(missing_ok=True)
-    fd = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as writing:
-        writing.write(text)
-    half.replace(path)
 
 
 def _stop_at_end_of_stdin(stop: asyncio.Event) -> None:

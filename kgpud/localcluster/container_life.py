@@ -48,7 +48,7 @@ class ContainerLife:
 
     def __init__(self, host: Host, record: PodRecord, container: Document, place: Place) -> None:
         self._host = host
-        self._record = record
+        self._record = record.of_container(container["name"])
         self._spec = container
         self._place = place
         self._held: Held | None = None

@@ -1,10 +1,11 @@
-"""What this API server says it has: versions, groups and resources."""
+"""What this API server says it has: its version, groups and resources, plain or aggregated."""
 
 import platform
-from dataclasses import dataclass
 
+from kgpud.localcluster.kinds import KINDS, REVIEWS, Kind, Subresource
 from kgpud.localcluster.registry import Document
 
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 VERSION = {
     "major": "1",
     "minor": "36",
@@ -20,45 +21,13 @@ VERSION = {
     "compiler": "",
     "platform": f"linux/{'amd64' if platform.machine() == 'x86_64' else platform.machine()}",
 }
-
-
-@dataclass(frozen=True)
-class Resource:
-    """One kind of object and what may be done with it."""
-
-    plural: str
-    kind: str
-    namespaced: bool
-    verbs: tuple[str, ...]
-    short: tuple[str, ...] = ()
-    api: str = "v1"
-
-
-_READ = ("get", "list", "watch")
-_STORED = ("create", "delete", "get", "list", "patch", "watch")
-RESOURCES = {
-    resource.plural: resource
-    for resource in (
-        Resource("events", "Event", namespaced=True, verbs=_READ, short=("ev",)),
-        Resource("namespaces", "Namespace", namespaced=False, verbs=_READ, short=("ns",)),
-        Resource("nodes", "Node", namespaced=False, verbs=_READ, short=("no",)),
-        Resource("pods", "Pod", namespaced=True, verbs=_STORED, short=("po",)),
-        Resource("secrets", "Secret", namespaced=True, verbs=_STORED),
-        Resource(
-            "networkpolicies",
-            "NetworkPolicy",
-            namespaced=True,
-            verbs=_STORED,
-            short=("netpol",),
-            api="networking.k8s.io/v1",
-        ),
-    )
-}
-_PLAIN = {
-    "pods/exec": ("Pod", ("create", "get"), True),
-    "pods/log": ("Pod", ("get",), True),
-}
-_GROUPS = ("authorization.k8s.io", "networking.k8s.io")
+# In the order of an API server's own list.
+GROUPS = (
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+)
 
 
 def api_versions(address: str) -> Document:
@@ -69,40 +38,113 @@ def api_versions(address: str) -> Document:
 
 def groups() -> Document:
     """Answer /apis."""
-    listed = []
-    for name in _GROUPS:
-        version = {"groupVersion": f"{name}/v1", "version": "v1"}
-        listed.append({"name": name, "versions": [version], "preferredVersion": version})
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in GROUPS]}
 
 
-def resources(api: str) -> Document:
-    """Answer /api/v1 or /apis/GROUP/v1; `api` is `v1` or `GROUP/v1`."""
-    listed: list[Document] = []
-    for resource in RESOURCES.values():
-        if resource.api == api:
-            entry: Document = {
-                "name": resource.plural,
-                "singularName": resource.kind.lower(),
-                "namespaced": resource.namespaced,
-                "kind": resource.kind,
-                "verbs": list(resource.verbs),
-            }
-            if resource.short:
-                entry["shortNames"] = list(resource.short)
-            listed.append(entry)
-    if api == "v1":
-        for name, (kind, verbs, namespaced) in _PLAIN.items():
-            common = {"name": name, "singularName": "", "namespaced": namespaced}
-            listed.append({**common, "kind": kind, "verbs": list(verbs)})
-    if api == "authorization.k8s.io/v1":
-        review = {"name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview"}
-        review_kind = {"namespaced": False, "kind": "SelfSubjectAccessReview", "verbs": ["create"]}
-        listed.append({**review, **review_kind})
-    listed.sort(key=lambda entry: entry["name"])
-    return {
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": api,
-        "resources": listed,
+def group(name: str) -> Document:
+    """Answer /apis/GROUP."""
+    return {"kind": "APIGroup", "apiVersion": "v1", **_group(name)}
+
+
+def _group(name: str) -> Document:
+    version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    return {"name": name, "versions": [version], "preferredVersion": version}
+
+
+def resources(group: str) -> Document:
+    """Answer /api/v1 (`group` empty) or /apis/GROUP/v1."""
+    listed = [entry for kind in KINDS if kind.group == group for entry in _entries(kind)]
+    listed += [
+        {
+            "name": review.plural,
+            "singularName": review.name.lower(),
+            "namespaced": False,
+            "kind": review.name,
+            "verbs": ["create"],
+        }
+        for review in REVIEWS
+        if review.group == group
+    ]
+    listed.sort(key=lambda entry: str(entry["name"]))
+    named = {"groupVersion": f"{group}/v1" if group else "v1", "resources": listed}
+    # The core group alone comes without its own version.
+    return {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {}), **named}
+
+
+def _entries(kind: Kind) -> list[Document]:
+    entry: Document = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.name,
+        "verbs": list(kind.verbs),
+        **_names(kind),
     }
+    if kind.storage_hash:
+        entry["storageVersionHash"] = kind.storage_hash
+    return [entry, *(_below(kind, one) for one in kind.subresources)]
+
+
+def _names(kind: Kind) -> Document:
+    named = {"shortNames": list(kind.short), "categories": list(kind.categories)}
+    return {key: names for key, names in named.items() if names}
+
+
+def _below(kind: Kind, one: Subresource) -> Document:
+    return {
+        "name": f"{kind.plural}/{one.name}",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        **({"group": one.group, "version": "v1"} if one.group else {}),
+        "kind": one.kind,
+        "verbs": list(one.verbs),
+    }
+
+
+def aggregated(names: tuple[str, ...]) -> Document:
+    """Answer /api (the group named "") or /apis in one document, as newer clients ask for it."""
+    items = []
+    for name in names:
+        described = [_described(kind) for kind in KINDS if kind.group == name]
+        described += [
+            _discovered(review.plural, review.name, "Cluster", review.name.lower(), ("create",))
+            for review in REVIEWS
+            if review.group == name
+        ]
+        described.sort(key=lambda entry: str(entry["resource"]))
+        version = {"version": "v1", "resources": described, "freshness": "Current"}
+        items.append({"metadata": {"name": name} if name else {}, "versions": [version]})
+    named = {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2"}
+    return {**named, "metadata": {}, "items": items}
+
+
+def _described(kind: Kind) -> Document:
+    scope = "Namespaced" if kind.namespaced else "Cluster"
+    entry = _discovered(kind.plural, kind.name, scope, kind.singular, kind.verbs)
+    entry |= _names(kind)
+    if kind.subresources:
+        entry["subresources"] = [
+            {
+                "subresource": one.name,
+                "responseKind": _response_kind(one.kind, one.group),
+                "verbs": list(one.verbs),
+            }
+            for one in kind.subresources
+        ]
+    return entry
+
+
+def _discovered(
+    plural: str, kind: str, scope: str, singular: str, verbs: tuple[str, ...]
+) -> Document:
+    return {
+        "resource": plural,
+        "responseKind": _response_kind(kind, ""),
+        "scope": scope,
+        "singularResource": singular,
+        "verbs": list(verbs),
+    }
+
+
+def _response_kind(kind: str, group: str) -> Document:
+    return {"group": group, "version": "v1" if group else "", "kind": kind}

@@ -1,6 +1,7 @@
 """The stored object of one pod, as those who run it see it."""
 
 import contextlib
+import copy
 from collections.abc import Callable
 
 from kgpud.localcluster.pod_events import Recorder
@@ -17,6 +18,13 @@ class PodRecord:
         self.uid: str = pod["metadata"]["uid"]
         self._recorder = recorder
         self._last = pod
+        self.field_path: str | None = None
+
+    def of_container(self, name: str) -> "PodRecord":
+        """Return a record of the same pod whose events are about one of its containers."""
+        record = copy.copy(self)
+        record.field_path = f"spec.containers{{{name}}}"
+        return record
 
     @property
     def full_name(self) -> str:
@@ -35,7 +43,8 @@ class PodRecord:
 
     def event(self, kind: str, reason: str, message: str) -> None:
         """Record an Event about the pod, be its object still there or not."""
-        self._recorder.record(self.current() or self._last, kind, reason, message)
+        pod = self.current() or self._last
+        self._recorder.record(pod, kind, reason, message, self.field_path)
 
     def delete(self) -> None:
         """Take the object away."""

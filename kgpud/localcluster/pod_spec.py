@@ -1,139 +1,93 @@
-"""A pod as it was sent: checked, and given the defaults that the API server gives."""
+"""The defaults that the API server writes into a new pod, and its first status."""
 
 import copy
-import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from kgpud.localcluster import quantity, shapes
-from kgpud.localcluster.errors import bad_request, invalid
 from kgpud.localcluster.registry import Document
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_NAME_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
-    "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_MAX_NAME = 253
-_QUANTITY_RULE = (
-    'Pod in version "v1" cannot be handled as a Pod: quantities must match the regular '
-    "expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)
-_TOLERATIONS = [
-    {
-        "key": f"node.kubernetes.io/{name}",
-        "operator": "Exists",
-        "effect": "NoExecute",
-        "tolerationSeconds": 300,
-    }
-    for name in ("not-ready", "unreachable")
-]
+_DEFAULTS: Document = {
+    "restartPolicy": "Always",
+    "terminationGracePeriodSeconds": 30,
+    "dnsPolicy": "ClusterFirst",
+    "serviceAccountName": "default",
+    "securityContext": {},
+    "schedulerName": "default-scheduler",
+    "priority": 0,
+    "enableServiceLinks": True,
+    "preemptionPolicy": "PreemptLowerPriority",
+}
+_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_TOLERATED_SECONDS = 300
+_WITH_MODE = ("secret", "configMap", "downwardAPI", "projected")
+_MODE = 0o644
 
 
-def parse_object(body: bytes, kind: str) -> Document:
-    """Return the JSON object of a create request; a 400 ApiError when it is none of `kind`."""
-    try:
-        document = json.loads(body)
-    except ValueError:
-        text = body.decode(errors="replace")
-        raise bad_request(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
-            f"version/kind; json parse error: unexpected end of JSON input ({text[:100]})"
-        ) from None
-    if not isinstance(document, dict):
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind})")
-    found = document.setdefault("kind", kind)
-    if found != kind:
-        raise bad_request(
-            f'{found} in version "v1" cannot be handled as a {kind}: '
-            f"converting (v1.{found}) to (core.{kind}): unknown conversion"
-        )
-    if not isinstance(document.get("metadata"), dict):
-        document["metadata"] = {}
-    cleaned: Document = shapes.without_nulls(document)
-    return cleaned
-
-
-def require_name(kind: str, name: object) -> None:
-    """Raise the 422 ApiError that a missing or malformed object name gets."""
-    if not name:
-        words = "Required value: name or generateName is required"
-        raise invalid(kind, "", "metadata.name", "FieldValueRequired", words)
-    if not isinstance(name, str) or len(name) > _MAX_NAME or not _SUBDOMAIN.fullmatch(name):
-        words = f'Invalid value: "{name}": {_NAME_RULE}'
-        raise invalid(kind, str(name), "metadata.name", "FieldValueInvalid", words)
-
-
-def complete(document: Document) -> Document:
-    """Return a checked copy of a new pod with defaults and its first status."""
-    document = copy.deepcopy(document)
-    name = document["metadata"].get("name")
-    require_name("Pod", name)
-    shapes.check("Pod", document, shapes.POD)
-    spec = document.get("spec") or {}
-    if not spec.get("containers"):
-        raise invalid("Pod", name, "spec.containers", "FieldValueRequired", "Required value")
-    volumes = [volume["name"] for volume in spec.get("volumes") or []]
-    shapes.check_names(name, volumes, "spec.volumes.name")
-    for number, container in enumerate(spec["containers"]):
-        _complete_container(name, container, f"spec.containers[{number}]")
-    defaults = {
-        "restartPolicy": "Always",
-        "terminationGracePeriodSeconds": 30,
-        "dnsPolicy": "ClusterFirst",
-        "serviceAccountName": "default",
-        "serviceAccount": "default",
-        "securityContext": {},
-        "schedulerName": "default-scheduler",
-        "tolerations": _TOLERATIONS,
-        "priority": 0,
-        "enableServiceLinks": True,
-        "preemptionPolicy": "PreemptLowerPriority",
-    }
-    for key, value in defaults.items():
+def complete(pod: Document) -> Document:
+    """Return a copy of a new pod with defaults and its first status; what it said of that goes."""
+    pod = copy.deepcopy(pod)
+    pod["metadata"]["generation"] = 1
+    spec = pod.setdefault("spec", {})
+    for container in _containers(spec):
+        _complete_container(container)
+    for volume in spec.get("volumes") or []:
+        _complete_volume(volume)
+    for key, value in _DEFAULTS.items():
         spec.setdefault(key, copy.deepcopy(value))
-    metadata = {**document["metadata"], "generation": 1}
-    status = {"phase": "Pending", "qosClass": _quality(spec)}
-    return {"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": spec, "status": status}
+    spec["serviceAccount"] = spec["serviceAccountName"]
+    spec["tolerations"] = _tolerations(spec.get("tolerations") or [])
+    pod["status"] = {"phase": "Pending", "qosClass": _quality(spec)}
+    return pod
 
 
-def _complete_container(pod: str, container: Document, where: str) -> None:
-    for key in ("name", "image"):
-        if not container.get(key):
-            raise invalid("Pod", pod, f"{where}.{key}", "FieldValueRequired", "Required value")
-    _complete_resources(container.setdefault("resources", {}))
-    if probe := container.get("readinessProbe"):
-        wanted = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1}
-        for key, value in {**wanted, "failureThreshold": 3}.items():
-            probe.setdefault(key, value)
-    mounts = container.get("volumeMounts") or []
-    targets = [mount["mountPath"].rstrip("/") for mount in mounts]
-    shapes.check_paths(pod, targets, f"{where}.volumeMounts.mountPath")
-    shapes.check_paths(pod, [container.get("workingDir") or "/"], f"{where}.workingDir")
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
-    latest = ":" not in container["image"].rpartition("/")[2] or container["image"].endswith(
-        ":latest"
-    )
-    container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
+def _containers(spec: Document) -> list[Document]:
+    return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
-def _complete_resources(resources: Document) -> None:
-    for kind in ("limits", "requests"):
-        for amount in (resources.get(kind) or {}).values():
-            try:
-                quantity.thousandths(amount)
-            except ValueError:
-                raise bad_request(_QUANTITY_RULE) from None
+def _complete_container(container: Document) -> None:
+    resources = container.setdefault("resources", {})
     if limits := resources.get("limits"):
         resources["requests"] = {**limits, **(resources.get("requests") or {})}
+    for probe in (container[name] for name in _PROBES if name in container):
+        for key, value in _PROBE.items():
+            probe.setdefault(key, value)
+    for port in container.get("ports") or []:
+        port.setdefault("protocol", "TCP")
+    for variable in container.get("env") or []:
+        if reference := (variable.get("valueFrom") or {}).get("fieldRef"):
+            reference.setdefault("apiVersion", "v1")
+    container.setdefault("terminationMessagePath", "/dev/termination-log")
+    container.setdefault("terminationMessagePolicy", "File")
+    _name, _sign, tag = container.get("image", "").rpartition("/")[2].partition(":")
+    policy = "Always" if tag in ("", "latest") else "IfNotPresent"
+    container.setdefault("imagePullPolicy", policy)
+
+
+def _complete_volume(volume: Document) -> None:
+    if set(volume) == {"name"}:
+        volume["emptyDir"] = {}
+    for source in (volume[name] for name in _WITH_MODE if name in volume):
+        source.setdefault("defaultMode", _MODE)
+
+
+def _tolerations(given: list[Document]) -> list[Document]:
+    """Add what the DefaultTolerationSeconds admission adds, where nothing says otherwise."""
+    added = []
+    for name in ("not-ready", "unreachable"):
+        key = f"node.kubernetes.io/{name}"
+        if not any(
+            one.get("key") in (None, "", key) and one.get("effect") in (None, "", "NoExecute")
+            for one in given
+        ):
+            rest = {"effect": "NoExecute", "tolerationSeconds": _TOLERATED_SECONDS}
+            added.append({"key": key, "operator": "Exists", **rest})
+    return [*given, *added]
 
 
 def _quality(spec: Mapping[str, Any]) -> str:
     kinds = ("cpu", "memory")
-    resources = [container["resources"] or {} for container in spec["containers"]]
+    resources = [container["resources"] for container in spec.get("containers") or []]
     asked = [one.get("requests") or {} for one in resources]
     if not any(kind in one for one in asked for kind in kinds):
         return "BestEffort"

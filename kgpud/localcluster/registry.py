@@ -9,18 +9,15 @@ import itertools
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 Document = dict[str, Any]
-Key = tuple[str, str, str]
+Key = tuple[str, str]
 
-_HISTORY = 8192
+_HISTORY = 1024
 _FIRST_VERSION = 1000
-_METADATA_ORDER = (
-    "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp"
-)  # fmt: skip
 
 
 def now() -> str:
@@ -33,31 +30,51 @@ class Change:
     """One event: `kind` ADDED, MODIFIED or DELETED; `before` is the document it replaced."""
 
     version: int
-    plural: str
     kind: str
     document: Document
     before: Document | None
 
 
+class _Collection:
+    """The objects of one kind, and its last changes."""
+
+    def __init__(self, version: int) -> None:
+        self.objects: dict[Key, Document] = {}
+        self.history: deque[Change] = deque(maxlen=_HISTORY)
+        self.forgotten = version
+        self.changed = asyncio.Event()
+
+    def put(self, change: Change) -> None:
+        """Remember a change and wake those who wait for one."""
+        if len(self.history) == _HISTORY:
+            self.forgotten = self.history[0].version
+        self.history.append(change)
+        woken, self.changed = self.changed, asyncio.Event()
+        woken.set()
+
+    def since(self, version: int) -> list[Change]:
+        """Return the changes after `version`, newest first."""
+        late = itertools.takewhile(lambda one: one.version > version, reversed(self.history))
+        return list(late)
+
+
 class Registry:
-    """Objects by (plural, namespace, name); a cluster-scoped object's namespace is empty."""
+    """Objects by plural, namespace and name; a cluster-scoped object's namespace is empty.
+
+    One count of versions goes over all kinds; each kind remembers its own last 1024 changes, so
+    that what is busy (events) makes nobody else's watch expire.
+    """
 
     def __init__(self) -> None:
         self.version = _FIRST_VERSION
-        self._objects: dict[Key, Document] = {}
-        self._history: deque[Change] = deque(maxlen=_HISTORY)
-        self._forgotten = _FIRST_VERSION
-        self._changed = asyncio.Event()
+        self._kinds: dict[str, _Collection] = {}
 
     def create(self, plural: str, document: Document) -> Document:
         """Store a new object with uid, version and creation time; KeyError when it exists."""
-        metadata = document["metadata"]
-        key = (plural, metadata.get("namespace", ""), metadata["name"])
-        if key in self._objects:
+        key = _key(document)
+        if key in self._kind(plural).objects:
             raise KeyError(key)
-        document = copy.deepcopy(document)
-        document["metadata"] = _identity(document["metadata"])
-        return self._store(key, "ADDED", document, None)
+        return self._store(plural, "ADDED", identified(document), None)
 
     def replace(
         self, plural: str, namespace: str, name: str, edit: Callable[[Document], None]
@@ -66,80 +83,86 @@ class Registry:
 
         Raises KeyError when the object is gone. An edit that changes nothing makes no version.
         """
-        key = (plural, namespace, name)
-        before = self._objects[key]
+        before = self._kind(plural).objects[namespace, name]
         document = copy.deepcopy(before)
         edit(document)
-        return before if document == before else self._store(key, "MODIFIED", document, before)
+        if document == before:
+            return before
+        return self._store(plural, "MODIFIED", document, before)
 
     def delete(self, plural: str, namespace: str, name: str) -> Document:
         """Take an object away; return its last version. KeyError when it is gone."""
-        key = (plural, namespace, name)
-        before = self._objects[key]
+        before = self._kind(plural).objects[namespace, name]
         document = copy.deepcopy(before)
-        self._store(key, "DELETED", document, before)
-        del self._objects[key]
+        self._store(plural, "DELETED", document, before)
+        del self._kind(plural).objects[namespace, name]
         return document
 
     def get(self, plural: str, namespace: str, name: str) -> Document | None:
         """Return an object, or None. Not to be changed."""
-        return self._objects.get((plural, namespace, name))
+        return self._kind(plural).objects.get((namespace, name))
 
     def all(self, plural: str, namespace: str | None = None) -> list[Document]:
         """Return the objects of a kind in order of name, of one namespace or of all."""
-        found = [
-            (key, document)
-            for key, document in self._objects.items()
-            if key[0] == plural and namespace in (None, key[1])
-        ]
-        return [document for _key, document in sorted(found, key=lambda pair: pair[0])]
+        return _sorted(self._kind(plural).objects, namespace)
 
     def by_age(self, plural: str) -> list[Document]:
         """Return the objects of a kind of all namespaces, oldest first."""
-        return [document for key, document in self._objects.items() if key[0] == plural]
+        return list(self._kind(plural).objects.values())
 
-    def is_forgotten(self, version: int) -> bool:
-        """Whether changes after `version` are no longer all known."""
-        return version < self._forgotten
+    def all_at(self, plural: str, namespace: str | None, version: int) -> list[Document]:
+        """Return what `all` returned when `version` was the latest; KeyError if forgotten."""
+        kind = self._kind(plural)
+        if version < kind.forgotten:
+            raise KeyError(version)
+        objects = dict(kind.objects)
+        for change in kind.since(version):
+            if change.before is None:
+                objects.pop(_key(change.document), None)
+            else:
+                objects[_key(change.document)] = change.before
+        return _sorted(objects, namespace)
 
-    @property
-    def oldest(self) -> int:
-        """The oldest version that a watch can start from."""
-        return self._forgotten
+    def oldest(self, plural: str) -> int:
+        """Return the oldest version that a watch of this kind can start from."""
+        return self._kind(plural).forgotten
 
-    def since(self, version: int) -> Iterator[Change]:
-        """Return the changes after `version`, oldest first."""
-        late = itertools.takewhile(lambda change: change.version > version, reversed(self._history))
-        return reversed(list(late))
-
-    async def wait(self) -> None:
-        """Return once something has changed after this call began."""
-        await self._changed.wait()
+    def since(self, plural: str, version: int) -> list[Change]:
+        """Return the changes of a kind after `version`, oldest first."""
+        return self._kind(plural).since(version)[::-1]
 
     async def wait_for(self, plural: str) -> None:
         """Return once an object of a kind has changed after this call began."""
-        version = self.version
-        while True:
-            await self.wait()
-            if any(change.plural == plural for change in self.since(version)):
-                return
-            version = self.version
+        await self._kind(plural).changed.wait()
 
-    def _store(self, key: Key, kind: str, document: Document, before: Document | None) -> Document:
+    def _kind(self, plural: str) -> _Collection:
+        if plural not in self._kinds:
+            self._kinds[plural] = _Collection(_FIRST_VERSION)
+        return self._kinds[plural]
+
+    def _store(
+        self, plural: str, kind: str, document: Document, before: Document | None
+    ) -> Document:
         self.version += 1
         document["metadata"]["resourceVersion"] = str(self.version)
-        if len(self._history) == _HISTORY:
-            self._forgotten = self._history[0].version
-        self._objects[key] = document
-        self._history.append(Change(self.version, key[0], kind, document, before))
-        woken, self._changed = self._changed, asyncio.Event()
-        woken.set()
+        collection = self._kind(plural)
+        collection.objects[_key(document)] = document
+        collection.put(Change(self.version, kind, document, before))
         return document
 
 
-def _identity(metadata: Document) -> Document:
-    """Return metadata in the order the API server writes it, with what it adds."""
-    metadata = {**metadata, "uid": str(uuid.uuid4()), "resourceVersion": ""}
-    metadata["creationTimestamp"] = now()
-    first = {name: metadata[name] for name in _METADATA_ORDER if name in metadata}
-    return first | metadata
+def _key(document: Document) -> Key:
+    metadata = document["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _sorted(objects: dict[Key, Document], namespace: str | None) -> list[Document]:
+    found = [(key, one) for key, one in objects.items() if namespace in (None, key[0])]
+    return [document for _key, document in sorted(found, key=lambda pair: pair[0])]
+
+
+def identified(document: Document) -> Document:
+    """Return a copy with a uid and a creation time."""
+    document = copy.deepcopy(document)
+    document["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
+    return document

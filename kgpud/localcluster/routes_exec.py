@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from kgpud.localcluster import exec_frames, exec_protocol
+from kgpud.localcluster import access, exec_frames, exec_protocol
 from kgpud.localcluster.cluster import Cluster
 from kgpud.localcluster.errors import bad_request
 from kgpud.localcluster.exec_link import Link
@@ -51,6 +51,7 @@ class Execs:
     async def execute(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a websocket and run a command in a pod."""
         name, query = request.match_info["name"], request.query
+        access.require_create(self._cluster.registry, request)
         pod = self._cluster.pod(request.match_info["namespace"], name)
         container = container_name(pod, query.get("container", ""))
         if not pod["spec"].get("nodeName"):

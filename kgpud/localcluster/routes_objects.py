@@ -1,228 +1,213 @@
-"""Requests about stored objects: get, list, watch, create, patch, delete."""
+"""Requests about stored objects of one kind: get, list, watch, create, update, patch, delete."""
 
-import base64
-import json
-from collections.abc import Callable
-from typing import Any
+import copy
+import secrets
 
 from aiohttp import web
 
-from kgpud.localcluster import pod_spec, shapes, tables, watch
-from kgpud.localcluster.cluster import Cluster, require_uid
-from kgpud.localcluster.discovery import RESOURCES, Resource
+from kgpud.localcluster import bodies, pages, patches, rules, watch
+from kgpud.localcluster.answers import answer
 from kgpud.localcluster.errors import (
-    ApiError,
-    already_exists,
     bad_request,
     conflict,
-    invalid,
-    method_not_allowed,
-    no_such_path,
     not_found,
+    unsupported_media_type,
 )
+from kgpud.localcluster.forms import Form
+from kgpud.localcluster.kinds import Kind
 from kgpud.localcluster.registry import Document
+from kgpud.localcluster.request_info import is_watch
 from kgpud.localcluster.selectors import selector
+from kgpud.localcluster.storage import Storage
 
-_MERGING = ("application/merge-patch+json", "application/strategic-merge-patch+json")
-_PATCHED = ("labels", "annotations", "finalizers", "ownerReferences")
+# What the API server alone writes into metadata.
+_OWN = (
+    "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+    "deletionGracePeriodSeconds", "selfLink",
+)  # fmt: skip
+# The letters that generated names end with: none can make a word.
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_GENERATED, _LONGEST_BASE = 5, 58
+# These come back whole when they are deleted, others as a Status.
+_RETURNED = ("pods", "namespaces", "serviceaccounts")
 
 
 class Objects:
-    """The handlers; each takes a request whose path names api, plural, namespace and name."""
+    """The handlers of one kind."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._registry = cluster.registry
+    def __init__(self, storage: Storage, kind: Kind) -> None:
+        self._storage = storage
+        self._registry = storage.registry
+        self._kind = kind
 
     async def list(self, request: web.Request) -> web.StreamResponse:
-        """List a kind, or watch it."""
-        resource = _resource(request)
+        """List the objects of a namespace or of all, in pages, or watch them."""
+        query, kind = request.query, self._kind
+        form = self._form(request)
         namespace = request.match_info.get("namespace")
-        query = request.query
-        test = selector(query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        if query.get("watch") in ("1", "true"):
-            scope = watch.Scope(resource.plural, resource.kind, namespace, test)
-            return await watch.serve(request, self._registry, scope)
-        found = [one for one in self._registry.all(resource.plural, namespace) if test(one)]
-        version = str(self._registry.version)
-        if tables.wanted(request.headers.get("Accept", "")):
-            return web.json_response(tables.table(resource.plural, found, version))
-        items = [{k: v for k, v in one.items() if k not in ("kind", "apiVersion")} for one in found]
-        return web.json_response(
-            {
-                "kind": f"{resource.kind}List",
-                "apiVersion": resource.api,
-                "metadata": {"resourceVersion": version},
-                "items": items,
-            }
-        )
+        chosen = (query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        test = selector(*chosen, kind.fields)
+        if is_watch(query):
+            scope = watch.Scope(kind, namespace, test)
+            return await watch.serve(request, self._registry, scope, form)
+        start = pages.read_token(query.get("continue", ""), namespace)
+        found, version = pages.listed(self._registry, kind.plural, namespace, start)
+        found = [one for one in found if test(one)]
+        limit = pages.read_limit(query.get("limit", ""))
+        counted = not any(chosen)
+        found, metadata = pages.cut(found, limit, version, namespace, counted=counted)
+        return answer(form.many(found, metadata))
 
     async def get(self, request: web.Request) -> web.Response:
         """Get one object."""
-        resource = _resource(request)
-        if resource.plural == "namespaces":
-            pod_spec.require_name("Namespace", request.match_info["name"])
-            return web.json_response(self._cluster.namespace(request.match_info["name"]))
-        found = self._find(resource, request)
-        if tables.wanted(request.headers.get("Accept", "")):
-            version = found["metadata"]["resourceVersion"]
-            return web.json_response(tables.table(resource.plural, [found], version))
-        return web.json_response(found)
+        return answer(self._form(request).one(self._found(request)))
 
-    def _find(self, resource: Resource, request: web.Request) -> Document:
-        name = request.match_info["name"]
-        found = self._registry.get(resource.plural, request.match_info.get("namespace", ""), name)
+    def _form(self, request: web.Request) -> Form:
+        accept, include = request.headers.get("Accept", ""), request.query.get("includeObject", "")
+        return Form(self._kind, accept, include)
+
+    def _found(self, request: web.Request) -> Document:
+        info = request.match_info
+        found = self._registry.get(self._kind.plural, info.get("namespace", ""), info["name"])
         if found is None:
-            raise not_found(resource.plural, name)
+            raise not_found(self._kind.plural, info["name"], self._kind.group)
         return found
 
     async def create(self, request: web.Request) -> web.Response:
         """Create one object."""
-        resource = _resource(request, "create")
-        document = pod_spec.parse_object(await request.read(), resource.kind)
+        form, kind = self._form(request), self._kind
+        given = await bodies.read_object(request, kind)
+        document = given.document
         metadata = document["metadata"]
-        namespace = request.match_info["namespace"]
-        if metadata.setdefault("namespace", namespace) != namespace:
-            raise bad_request("the namespace of the provided object does not match the request")
+        self._set_namespace(request, metadata)
+        for field in _OWN:
+            metadata.pop(field, None)
         if not metadata.get("name") and metadata.get("generateName"):
-            metadata["name"] = f"{metadata['generateName']}{self._registry.version:05x}"
-        for given in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"):
-            metadata.pop(given, None)
-        if resource.plural == "pods":
-            return self._created(request, pod_spec.complete(document), self._cluster.create_pod)
-        pod_spec.require_name(resource.kind, metadata.get("name"))
-        shapes.check(resource.kind, document, shapes.STORED)
-        if resource.plural == "secrets":
-            _fold_secret(document)
-        document = {"kind": resource.kind, "apiVersion": resource.api, **document}
+            metadata["name"] = _generated(metadata["generateName"])
+        if kind.counts_generations:
+            metadata["generation"] = 1
+        if kind.namespaced:
+            self._storage.require_namespace(kind, metadata)
+        document = rules.completed(kind, document)
+        rules.require_valid(kind, document)
+        stored = self._storage.create(kind, document, dry_run=bodies.is_dry_run(request))
+        return answer(form.one(stored), 201, given.warnings)
 
-        def store(wanted: Document) -> Document:
-            self._cluster.namespace(namespace)
-            try:
-                return self._registry.create(resource.plural, wanted)
-            except KeyError:
-                raise already_exists(resource.plural, metadata["name"]) from None
+    def _set_namespace(self, request: web.Request, metadata: Document) -> None:
+        namespace = request.match_info.get("namespace", "")
+        if not self._kind.namespaced:
+            if metadata.pop("namespace", None):
+                raise bad_request("namespace may not be set on a cluster-scoped object")
+        elif metadata.setdefault("namespace", namespace) != namespace:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on "
+                "the request"
+            )
 
-        answer = self._created(request, document, store)
-        for reference in metadata.get("ownerReferences") or []:
-            self._cluster.collect(reference.get("uid", ""))
-        return answer
-
-    def _created(
-        self, request: web.Request, document: Document, store: Callable[[Document], Document]
-    ) -> web.Response:
-        if request.query.get("dryRun") == "All":
-            return web.json_response(document, status=201)
-        return web.json_response(store(document), status=201)
+    async def update(self, request: web.Request) -> web.Response:
+        """Replace one object."""
+        form = self._form(request)
+        given = await bodies.read_object(request, self._kind)
+        before = self._found(request)
+        return self._changed(request, form, before, given)
 
     async def patch(self, request: web.Request) -> web.Response:
-        """Merge a patch into an object's metadata, and into a secret's data."""
-        resource = _resource(request, "patch")
-        if request.content_type not in _MERGING:
-            raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
-        found = self._find(resource, request)
-        patch = await _json_object(request)
-        wanted = (patch.get("metadata") or {}).pop("resourceVersion", None)
-        metadata = found["metadata"]
-        if wanted is not None and wanted != metadata["resourceVersion"]:
-            raise conflict(resource.plural, metadata["name"])
-        merged: Document = _merge(found, patch)
-        if resource.plural == "pods" and merged.get("spec") != found["spec"]:
-            words = (
-                "Forbidden: pod updates may not change fields other than "
-                "`spec.containers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations`"
+        """Patch one object."""
+        form = self._form(request)
+        body = await request.read()
+        if request.content_type not in patches.WAYS:
+            raise unsupported_media_type()
+        before = self._found(request)
+        patched = patches.apply(before, body, request.content_type)
+        validation = request.query.get("fieldValidation", "")
+        given = bodies.decoded(patched, self._kind, validation)
+        return self._changed(request, form, before, given)
+
+    def _changed(
+        self, request: web.Request, form: Form, before: Document, given: bodies.Given
+    ) -> web.Response:
+        """Check and store a changed object; only what a client may change is taken from it."""
+        document = copy.deepcopy(given.document)
+        self._require_same(before, document["metadata"])
+        self._set_namespace(request, document["metadata"])
+        document = rules.completed(self._kind, document)
+        for field in _OWN:
+            document["metadata"].pop(field, None)
+            if field in before["metadata"]:
+                document["metadata"][field] = before["metadata"][field]
+        document.pop("status", None)
+        if "status" in before:
+            document["status"] = before["status"]
+        rules.require_valid(self._kind, document, before)
+        if self._kind.counts_generations and document.get("spec") != before.get("spec"):
+            document["metadata"]["generation"] += 1
+        if not bodies.is_dry_run(request):
+            document = self._storage.change(self._kind, document)
+        return answer(form.one(document), 200, given.warnings)
+
+    def _require_same(self, before: Document, metadata: Document) -> None:
+        """Raise ApiError 400 or 409 unless a change is of this object, as it is now."""
+        kind, name = self._kind, before["metadata"]["name"]
+        if metadata.setdefault("name", name) != name:
+            raise bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the "
+                f"URL ({name})"
             )
-            raise invalid("Pod", metadata["name"], "spec", "FieldValueForbidden", words)
-        shapes.check(resource.kind, {**merged, "spec": {}}, shapes.STORED)
-        if resource.plural == "secrets":
-            _fold_secret(merged)
-
-        def edit(document: Document) -> None:
-            for key, value in merged.items():
-                if key == "metadata":
-                    for field in _PATCHED:
-                        _put(document["metadata"], field, value.get(field))
-                elif key not in ("kind", "apiVersion", "status"):
-                    document[key] = value
-
-        key = (metadata.get("namespace", ""), metadata["name"])
-        return web.json_response(self._registry.replace(resource.plural, *key, edit))
+        uid = before["metadata"]["uid"]
+        if metadata.get("uid") not in (None, "", uid):
+            words = f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object"
+            raise conflict(kind.plural, name, kind.group, f"{words} meta: {uid}")
+        version = metadata.get("resourceVersion")
+        if version not in (None, "", before["metadata"]["resourceVersion"]):
+            raise conflict(kind.plural, name, kind.group)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete one object; a pod ends within its grace period."""
-        resource = _resource(request, "delete")
-        found = self._find(resource, request)
-        options = await _json_object(request) if request.can_read_body else {}
-        grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
-        if resource.plural == "pods":
-            require_uid(found, (options.get("preconditions") or {}).get("uid"))
-            if grace is not None and not str(grace).lstrip("-").isdecimal():
-                raise bad_request(f"gracePeriodSeconds: a whole number is wanted, not {grace}")
-            seconds = None if grace is None else max(0, int(grace))
-            return web.json_response(self._cluster.delete_pod(found, seconds))
-        metadata = found["metadata"]
-        self._registry.delete(resource.plural, metadata.get("namespace", ""), metadata["name"])
-        details = {"name": metadata["name"], "kind": resource.plural, "uid": metadata["uid"]}
-        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        return web.json_response({**status, "details": details})
+        options = await bodies.read_delete_options(request)
+        return answer(self._deleted(self._found(request), options))
+
+    def _deleted(self, found: Document, options: bodies.DeleteOptions) -> Document:
+        self._require_met(found["metadata"], options)
+        deleted = self._storage.delete(self._kind, found, options.grace, dry_run=options.dry_run)
+        if self._kind.plural in _RETURNED:
+            return deleted
+        return _success(self._kind, found["metadata"])
+
+    def _require_met(self, metadata: Document, options: bodies.DeleteOptions) -> None:
+        """Raise the 409 ApiError of a precondition that is not met."""
+        for what, wanted, found, rest in (
+            ("UID", options.uid, metadata["uid"], "deleted and then recreated"),
+            ("ResourceVersion", options.version, metadata["resourceVersion"], "modified"),
+        ):
+            if wanted in (None, found):
+                continue
+            words = (
+                f"the {what} in the precondition ({wanted}) does not match the {what} in record "
+                f"({found}). The object might have been {rest}"
+            )
+            raise conflict(self._kind.name, metadata["name"], self._kind.group, words)
+
+    async def delete_collection(self, request: web.Request) -> web.Response:
+        """Delete all objects of a namespace, or those that the selectors choose."""
+        form, query = self._form(request), request.query
+        options = await bodies.read_delete_options(request)
+        chosen = (query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        test = selector(*chosen, self._kind.fields)
+        version = str(self._registry.version)
+        namespace = request.match_info.get("namespace")
+        found = [one for one in self._registry.all(self._kind.plural, namespace) if test(one)]
+        for one in found:
+            self._deleted(one, options)
+        return answer(form.many(found, {"resourceVersion": version}))
 
 
-def _resource(request: web.Request, verb: str = "get") -> Resource:
-    info = request.match_info
-    api = f"{info['group']}/v1" if "group" in info else "v1"
-    resource = RESOURCES.get(info.get("plural", "namespaces"))
-    if resource is None or resource.api != api:
-        raise no_such_path()
-    if resource.namespaced is False and "namespace" in info:
-        raise no_such_path()
-    if verb not in resource.verbs:
-        raise method_not_allowed()
-    return resource
+def _generated(base: str) -> str:
+    letters = "".join(secrets.choice(_LETTERS) for _ in range(_GENERATED))
+    return base[:_LONGEST_BASE] + letters
 
 
-async def _json_object(request: web.Request) -> dict[str, Any]:
-    body = await request.read()
-    try:
-        document = json.loads(body or b"{}")
-    except ValueError as error:
-        raise bad_request(f"error decoding: {error}") from None
-    if not isinstance(document, dict):
-        raise bad_request("an object is wanted")
-    return document
-
-
-def _merge(target: Any, patch: Any) -> Any:  # noqa: ANN401  (JSON merge patch is about any JSON)
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merge(merged.get(key), value)
-    return merged
-
-
-def _put(target: Document, key: str, value: object) -> None:
-    if value:
-        target[key] = value
-    else:
-        target.pop(key, None)
-
-
-def _fold_secret(secret: Document) -> None:
-    """Move stringData into data, as the API server stores it."""
-    plain = secret.pop("stringData", None) or {}
-    data = dict(secret.get("data") or {})
-    for key, value in plain.items():
-        data[key] = base64.b64encode(str(value).encode()).decode()
-    for key, value in data.items():
-        try:
-            base64.b64decode(value, validate=True)
-        except (ValueError, TypeError):
-            raise bad_request(
-                'Secret in version "v1" cannot be handled as a Secret: illegal base64 data'
-                f" in data.{key}"
-            ) from None
-    secret["data"] = data
-    secret.setdefault("type", "Opaque")
+def _success(kind: Kind, metadata: Document) -> Document:
+    details = {"name": metadata["name"], "group": kind.group, "kind": kind.plural}
+    known = {key: value for key, value in details.items() if value} | {"uid": metadata["uid"]}
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return {**status, "details": known}

@@ -46,7 +46,7 @@ def running(state: Path, *options: str, stdin: int = subprocess.DEVNULL) -> Iter
         ready = json.loads(process.stdout.readline())
         assert ready["ready"] is True
         text = Path(ready["kubeconfig"]).read_text()
-        found = re.search(r'token: "([^"]+)"', text)
+        found = re.search(r'"token": "([^"]+)"', text)
         assert found is not None
         yield Running(process, ready["url"], state, found[1])
     finally:
@@ -152,6 +152,17 @@ class Api:
                     return dict(event["object"])
         raise AssertionError(name)
 
+    async def until(self, path: str, reached: Callable[[Document], bool]) -> Document:
+        """Ask for `path` again until its answer is as wanted."""
+        deadline = time.monotonic() + WITHIN
+        while not reached(document := (await self.call("GET", path))[1]):
+            assert time.monotonic() < deadline, document
+            await asyncio.sleep(0.01)
+        return dict(document)
+
+    async def gone(self, path: str) -> None:
+        await self.until(path, lambda document: document.get("code") == 404)
+
     async def ready(self, name: str, **changes: Any) -> Document:
         await self.create(name, **changes)
         return await self.wait(name, is_ready)
@@ -228,9 +239,3 @@ def recorded_status(case: str) -> Document:
         if row.get("ch") == 3:
             return dict(json.loads(row["text"]))
     raise AssertionError(case)
-
-
-def recorded_answer(case: str) -> tuple[int, Document]:
-    """Return the status and body of a recorded API answer."""
-    response = files.exchange(f"api/{case}")["response"]
-    return response["status"], response["body"]
