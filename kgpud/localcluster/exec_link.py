@@ -153,7 +153,10 @@ class Link(asyncio.Protocol):
         self._transport.resume_reading()
         # Unread bytes at a close would make the kernel reset what the client has not read yet.
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # the client has reset the connection meanwhile
+                self._transport.abort()
         self._timers["close"] = self._loop.call_later(_CLOSE_SECONDS, self._transport.abort)
 
     async def wait_closed(self) -> None:

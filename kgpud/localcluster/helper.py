@@ -116,7 +116,9 @@ class _Pod:
         """Kill PID 1, and with it the pod, and return when nothing of it is left."""
         self._signal(signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.sandbox, 0)
+            # Every command has to be reaped before the kernel lets PID 1 go.
+            while os.waitpid(-1, 0)[0] != self.sandbox:
+                pass
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

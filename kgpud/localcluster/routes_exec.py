@@ -82,8 +82,7 @@ class Execs:
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
         accept = exec_frames.accept_for(request.headers["Sec-WebSocket-Key"])
         lines.append(f"Sec-WebSocket-Accept: {accept}")
-        if protocol.name:
-            lines.append(f"Sec-WebSocket-Protocol: {protocol.name}")
+        lines.append(f"Sec-WebSocket-Protocol: {protocol.name}")
         idle_seconds = None if protocol.translated else self._options.idle_seconds
         if request.transport is None:
             raise ConnectionResetError
