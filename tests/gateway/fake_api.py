@@ -182,13 +182,12 @@ async def serving(script: Script, tls: SSLContext | None = None) -> AsyncIterato
     """Serve each request by `script`, which must be through when the block ends."""
     api = FakeApi()
     idle = asyncio.Condition()
-    busy = 0
+    busy: list[Call] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal busy
-        busy += 1
         call = Call(reader, writer)
         api.calls.append(call)
+        busy.append(call)
         try:
             await call.read_request()
             await script(call)
@@ -197,15 +196,17 @@ async def serving(script: Script, tls: SSLContext | None = None) -> AsyncIterato
         finally:
             writer.close()
             async with idle:
-                busy -= 1
+                busy.remove(call)
                 idle.notify_all()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=4 * 1024 * 1024, ssl=tls)
     api.port = server.sockets[0].getsockname()[1]
     try:
         yield api
-        async with asyncio.timeout(WITHIN), idle:
-            await idle.wait_for(lambda: not busy)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WITHIN), idle:
+                await idle.wait_for(lambda: not busy)
+        assert not busy, [call.path for call in busy]
     finally:
         server.close()
         for call in api.calls:

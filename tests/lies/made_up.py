@@ -14,6 +14,7 @@ from tests.gateway.fake_api import BINARY, CLOSE, SUCCESS, Call, failure, frame,
 Lie = Callable[[Call], Awaitable[None]]
 
 OUTPUT = b"all that it wrote\n"
+OTHERS_TRAILER = b"\x1e" + b"0" * 32 + b" 000"
 _ENDED = frame(CLOSE, b"\x03\xe8")
 
 
@@ -65,8 +66,7 @@ async def one_trailer_of_two(call: Call) -> None:
 
 async def a_trailer_of_another_command(call: Call) -> None:
     begin(call)
-    trailer = b"\x1e" + b"0" * 32 + b" 000"
-    call.stderr(trailer)
+    call.stderr(OTHERS_TRAILER)
     call.end(SUCCESS)
 
 
@@ -206,12 +206,13 @@ async def no_answer(call: Call) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """One lie. `out` is the user's stdout, `stdin` how much they send."""
+    """One lie. `out` and `err` are the user's streams, `stdin` how much they send."""
 
     lie: Lie
     code: int
     line: str = ""
     out: bytes = OUTPUT
+    err: bytes = b""
     stdin: int = 0
     slow: bool = False
 
@@ -230,7 +231,7 @@ TABLE = {
         Row(an_exit_code_of_256, 255, _WORDLESS),
         Row(success_while_it_runs, 255, _MISSING),
         Row(one_trailer_of_two, 255, _MISSING),
-        Row(a_trailer_of_another_command, 255, _MISSING),
+        Row(a_trailer_of_another_command, 255, _MISSING, err=OTHERS_TRAILER),
         Row(no_status, 255, _WORDLESS),
         Row(no_end, 3),
         Row(no_end_of_tcp, 3),
@@ -239,7 +240,7 @@ TABLE = {
         Row(cut_in_a_frame, 255, _EARLY),
         Row(cut_between_the_trailers, 255, _EARLY),
         Row(cut_in_a_trailer, 255, _MISSING),
-        Row(reset_in_mid_stream, 255, _BROKE + "the connection to the API server broke", stdin=1),
+        Row(reset_in_mid_stream, 255, _BROKE, stdin=1),
         Row(a_message_of_a_terabyte, 255, _BROKE + "the API server sent a message over the limit"),
         Row(a_broken_frame_behind_the_output, 255, _BROKE + "the API server sent a masked frame"),
         Row(a_broken_frame_behind_the_status, 4),

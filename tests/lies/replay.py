@@ -72,12 +72,28 @@ class Replay:
         *_, folder, _pods, session, _exec = call.path.split("/")
         recording = Recording(f"{folder}/{session}")
         how = dict(call.query)["container"]
-        for step in recording.steps:
-            if isinstance(step, Deaf):
-                await self._event(pod(recording.name, how)).wait()
-            else:
-                await _take(call, step, recording, how)
-            await asyncio.sleep(0)
+        await play(call, recording, how, self._event(pod(recording.name, how)))
+
+
+async def play(
+    call: Call, recording: Recording, how: str, listens: asyncio.Event | None = None
+) -> None:
+    """Do to one caller what the recorded server did, deaf until it `listens` where it was."""
+    for step in recording.steps:
+        if isinstance(step, Deaf):
+            assert listens is not None
+            await _be_deaf(call, listens)
+        else:
+            await _take(call, step, recording, how)
+        await asyncio.sleep(0)
+
+
+async def _be_deaf(call: Call, listens: asyncio.Event) -> None:
+    transport = call.writer.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+    await listens.wait()
+    transport.resume_reading()
 
 
 async def _take(call: Call, step: Step, recording: Recording, how: str) -> None:

@@ -44,6 +44,7 @@ async def test_a_lie_is_seen_through(name: str) -> None:
     code, line, sink = await told(row, _SOON)
     check(row, code, line)
     assert sink.out.startswith(row.out)
+    assert sink.err == row.err
 
 
 @pytest.mark.slow

@@ -52,8 +52,10 @@ async def _act(
         if isinstance(step, Hear):
             _send(running, step.message)
         elif isinstance(step, Deaf):
-            await _fill(running, sink, step.size)
-            replay.listen_again(place)
+            try:
+                await _fill(running, sink, step.size)
+            finally:
+                replay.listen_again(place)
     if recording.leaves:
         await _leave(replay, recording, running, sink)
         return None, ""
