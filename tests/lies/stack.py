@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.e2e.dev import Dev, Pod, make_key, rent
-from tests.e2e.test_serve import CONFIG, free_port, front, kgpud, serving
+from tests.e2e.serve import front, serving, sign_up, write_config
 from tests.localcluster import clusters
 
 from . import chaos, liars
@@ -40,7 +40,7 @@ def stack(folder: Path) -> Iterator[Stack]:
         proxy.elsewhere = lambda word: ("127.0.0.1", port) if liars.means(word) else None
         config = _configure(folder, cluster, proxy.port)
         with serving(config) as process:
-            dev = front(config, process, _sign_up(config))
+            dev = front(config, process, sign_up(config))
             yield Stack(dev, cluster, background, proxy, make_key(folder / "key"))
 
 
@@ -52,25 +52,9 @@ def _address(url: str) -> chaos.Address:
 
 
 def _configure(folder: Path, cluster: clusters.Running, port: int) -> Path:
+    """Write a configuration that leads to the cluster through a port of ours."""
     kubeconfig = folder / "kubeconfig"
     text = (cluster.state / "kubeconfig").read_text()
     here = cluster.url.replace(str(_address(cluster.url)[1]), str(port))
     kubeconfig.write_text(text.replace(cluster.url, here))
-    config = folder / "kgpud.toml"
-    config.write_text(
-        CONFIG.format(
-            state=folder / "state",
-            http=free_port(),
-            ssh=free_port(),
-            kubeconfig=kubeconfig,
-            drain=1,
-        )
-    )
-    return config
-
-
-def _sign_up(config: Path) -> str:
-    store = ("--config", str(config))
-    kgpud("user", "add", "a@example.org", *store)
-    kgpud("user", "approve", "a@example.org", *store)
-    return kgpud("user", "token", "a@example.org", *store).split()[-1]
+    return write_config(folder, kubeconfig)

@@ -4,7 +4,6 @@
 """
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -70,7 +69,5 @@ def _reason(name: str) -> str:
 
 
 def _table(module: str, table: str) -> dict[str, str]:
-    if importlib.util.find_spec(module) is None:
-        return {}
     found = getattr(importlib.import_module(module), table)
     return dict(found) if isinstance(found, dict) else dict.fromkeys(found, "")
