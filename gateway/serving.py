@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from gateway import absent
 from gateway.exec import Executor, Sink
 from gateway.protocols import PodRef
-from gateway.sftp import SFTP_SERVER
+from gateway.sftp import subsystem as sftp
 from gateway.terminal import Terminal
 from gateway.wrapper import Command, Kind
 
@@ -55,6 +56,10 @@ async def serve(executor: Executor, pod: PodRef, request: Request, sink: Sink) -
 
     Don't cancel it: the command may have begun already, and only what is returned can end it.
     """
+    if request.kind == "subsystem":  # sftp is the only one that a session grants
+        return await sftp.start(executor, pod, request.environment, sink)
+    if request.kind == "exec" and sftp.is_server(request.command):
+        return await sftp.start(executor, pod, request.environment, sink, request.command)
     return await executor.start(pod, _command(request), sink)
 
 
@@ -63,7 +68,7 @@ def _command(request: Request) -> Command:
         kind, words = Kind.LOGIN, []
     else:
         kind = Kind.COMMAND
-        words = [SFTP_SERVER if request.kind == "subsystem" else request.command]
+        words = [absent.explained(request.command)]
     return Command(
         kind,
         words,
