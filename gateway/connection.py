@@ -180,6 +180,20 @@ class Connection(FastPath):
         self._enc_algs = [name.encode() for name in ciphers]
         super()._send_kexinit()
 
+    # asyncssh asks its owner in a task, and a client could ask faster than it answers.
+
+    def _process_tcpip_forward_global_request(self, packet: SSHPacket) -> None:
+        """Refuse -R."""
+        del packet
+        self._report_global_response(result=False)
+
+    def _process_streamlocal_forward_at_openssh_dot_com_global_request(
+        self, packet: SSHPacket
+    ) -> None:
+        """Refuse -R with a socket's path."""
+        del packet
+        self._report_global_response(result=False)
+
     def internal_error(
         self,
         exc_info: OptExcInfo | None = None,

@@ -52,6 +52,7 @@ class Outflow(asyncssh.SSHServerConnection):
         self._planned = self._pressed = False
         self._holds: set[str] = set()
         self._kex_limit: asyncio.TimerHandle | None = None
+        self.kex_seconds = KEX_SECONDS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, with limits on what the transport may hold."""
@@ -95,7 +96,10 @@ class Outflow(asyncssh.SSHServerConnection):
     def flush_soon(self, channel: Flow) -> None:
         """Send what the channel has, in its turn: all that one read brought goes in one write."""
         self._waiting[channel] = None
-        self._plan()
+        if self._pressed or not self._kex_complete:
+            channel.settle()  # nothing goes out now, so the session may have to pause
+        else:
+            self._plan()
 
     def _plan(self) -> None:
         if self._waiting and not self._planned and not self._pressed and self._kex_complete:
@@ -192,7 +196,7 @@ class Outflow(asyncssh.SSHServerConnection):
     def _send_kexinit(self) -> None:
         super()._send_kexinit()
         if self._auth_complete and self._kex_limit is None:
-            self._kex_limit = self._loop.call_later(KEX_SECONDS, self._kex_took_too_long)
+            self._kex_limit = self._loop.call_later(self.kex_seconds, self._kex_took_too_long)
 
     def send_newkeys(self, k: bytes, h: bytes) -> None:
         """Finish a key exchange; then let the channels send again, with faster ciphers."""

@@ -1,0 +1,178 @@
+"""What a client can make us hold, and for how long."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.channel import _MAX_VARIABLES
+from gateway.fastpath import MAX_DEFERRED
+from gateway.flow import HIGH_WATER
+from gateway.outflow import UNREAD
+
+from .fake_api import Call, eventually
+from .raw_client import (
+    CHANNEL_CONFIRMED,
+    CHANNEL_DATA,
+    CHANNEL_REFUSED,
+    CHANNEL_SUCCESS,
+    KEXINIT,
+    REQUEST_FAILURE,
+    REQUEST_SUCCESS,
+    global_request,
+    session_open,
+    string,
+)
+from .through import (
+    CHANNEL_FAILURE,
+    cat,
+    credit,
+    data,
+    echoed,
+    endless,
+    request,
+    start,
+    through,
+)
+
+
+async def test_replies_that_nobody_reads_stop_the_requests(tmp_path: Path) -> None:
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        connection = bench.connection
+        transport = connection._transport
+        assert transport is not None
+        # Little in the kernel, so that little is enough.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        sent = 0
+        while "replies unread" not in connection._holds:
+            for _ in range(500):
+                client.put(global_request(b"keepalive@openssh.com"))
+            sent += 500
+            client.send_bare(bytes(client._unsent))
+            client._unsent.clear()
+            await asyncio.sleep(0)
+            assert transport.get_write_buffer_size() < UNREAD + 2 * HIGH_WATER
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() < UNREAD + 2 * HIGH_WATER
+        for _ in range(sent):
+            assert (await client.receive())[0] == REQUEST_SUCCESS
+        await client.send(data(b"fine"))
+        assert await echoed(client, 4) == b"fine"
+
+
+async def test_requests_during_a_key_exchange_have_a_limit(tmp_path: Path) -> None:
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        bench.connection._rekey_bytes = 0
+        await client.send(data(b"x"))
+        assert (await client.receive())[0] == KEXINIT
+        for _ in range(MAX_DEFERRED + 2):
+            client.put(request(b"env", string(b"A") + string(b"b")))
+        await client.flush()
+        assert "Too many requests during a key exchange" in await client.ends()
+
+
+async def test_a_key_exchange_has_a_time_limit(tmp_path: Path) -> None:
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        bench.connection.kex_seconds = 0.05
+        bench.connection._rekey_bytes = 0
+        await client.send(data(b"x"))
+        assert (await client.receive())[0] == KEXINIT
+        assert await client.ends() == "Key exchange not finished in time"
+
+
+async def test_output_waits_for_the_end_of_a_key_exchange(tmp_path: Path) -> None:
+    async with through(tmp_path, endless) as bench, bench.raw(run=False) as client:
+        bench.connection._rekey_bytes = 200_000
+        await start(client)
+        await eventually(lambda: not bench.connection._kex_complete)
+        await eventually(lambda: bench.channel._send_paused)
+        assert bench.channel._send_buf_len <= 3 * HIGH_WATER
+        assert not bench.connection._deferred_packets
+
+
+async def test_output_waits_for_a_connection_that_is_not_read(tmp_path: Path) -> None:
+    async with through(tmp_path, endless) as bench, bench.raw(run=False) as client:
+        await start(client)
+        await client.send(credit(2**31))
+        client._reader._transport.pause_reading()  # type: ignore[attr-defined]
+        transport = bench.connection._transport
+        assert transport is not None
+        await eventually(lambda: bench.channel._send_paused)
+        assert bench.channel._send_buf_len <= 3 * HIGH_WATER
+        assert transport.get_write_buffer_size() <= 3 * HIGH_WATER
+
+
+async def test_channels_opened_in_one_go_have_a_limit(tmp_path: Path) -> None:
+    async with through(tmp_path, cat) as bench, bench.raw(run=False) as client:
+        for number in range(200):
+            client.put(session_open(number))
+        await client.flush()
+        answers = [(await client.receive())[0] for _ in range(200)]
+        assert answers.count(CHANNEL_CONFIRMED) == 10
+        assert answers.count(CHANNEL_REFUSED) == 190
+
+
+async def test_variables_have_a_limit(tmp_path: Path) -> None:
+    async with through(tmp_path, cat) as bench, bench.raw(run=False) as client:
+        await client.send(session_open())
+        assert (await client.receive())[0] == CHANNEL_CONFIRMED
+        names = [b"LC_" + bytes([65 + at // 26, 65 + at % 26]) for at in range(100)]
+        for name in names:
+            client.put(request(b"env", string(name) + string(b"x")))
+        await client.flush()
+        answers = [(await client.receive())[0] for _ in names]
+        assert answers == [CHANNEL_SUCCESS] * _MAX_VARIABLES + [CHANNEL_FAILURE] * (
+            100 - _MAX_VARIABLES
+        )
+
+
+@pytest.mark.parametrize("name", [b"auth-agent-req@openssh.com", b"x11-req"])
+async def test_requests_are_answered_as_fast_as_they_come(tmp_path: Path, name: bytes) -> None:
+    rest = b"\0" + string(b"MIT") + string(b"00") + bytes(4) if name == b"x11-req" else b""
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        for _ in range(3000):
+            client.put(request(name, rest))
+        await client.flush()
+        most = 0
+        for _ in range(3000):
+            assert (await client.receive())[0] == CHANNEL_FAILURE
+            most = max(most, len(bench.channel._request_queue))
+        assert most <= 1
+
+
+@pytest.mark.parametrize("name", [b"tcpip-forward", b"streamlocal-forward@openssh.com"])
+async def test_forwarding_is_refused_as_fast_as_it_is_asked(tmp_path: Path, name: bytes) -> None:
+    rest = string(b"x") + (bytes(4) if name == b"tcpip-forward" else b"")
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        for _ in range(3000):
+            client.put(global_request(name, rest))
+        await client.flush()
+        most = 0
+        for _ in range(3000):
+            assert (await client.receive())[0] == REQUEST_FAILURE
+            most = max(most, len(bench.connection._global_request_queue))
+        assert most <= 1
+
+
+async def test_two_channels_share_a_slow_connection(tmp_path: Path) -> None:
+    """One that never stops sending must not keep the other's few bytes back."""
+    number = 0
+
+    async def script(call: Call) -> None:
+        nonlocal number
+        number += 1
+        await (endless(call) if number == 1 else cat(call))
+
+    async with through(tmp_path, script) as bench, bench.raw(run=False) as client:
+        await start(client)
+        await client.send(credit(2**31))
+        await client.send(session_open(1))
+        while (await client.receive())[0] != CHANNEL_CONFIRMED:
+            pass
+        await client.send(request(b"exec", string(b"cat"), 1))
+        await client.send(data(b"key", 1))
+        while (answer := await client.receive())[:5] != bytes([CHANNEL_DATA]) + b"\0\0\0\1":
+            assert bench.bastion
+        assert answer[9:] == b"key"

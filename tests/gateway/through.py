@@ -1,0 +1,161 @@
+"""A bastion between real SSH clients and pods that are scripts."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from gateway.admission import Limits
+from gateway.bastion import Bastion
+from gateway.connection import Connection
+from gateway.flow import Flow
+from gateway.hostkeys import HostKeys
+from gateway.protocols import PodRef, Route
+
+from .doors import Table, make_key, signed
+from .fake_api import Call, FakeApi, Script, serving
+from .raw_client import (
+    CHANNEL_CONFIRMED,
+    CHANNEL_DATA,
+    CHANNEL_REQUEST,
+    CHANNEL_SUCCESS,
+    USERAUTH_SUCCESS,
+    RawClient,
+    session_open,
+    string,
+)
+
+FAST = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
+SLOW = ["chacha20-poly1305@openssh.com", "aes256-ctr"]
+
+
+class Ready(Table):
+    """Everybody's pod is there."""
+
+    async def resolve(self, fingerprint: str) -> Route | None:
+        del fingerprint
+        return Route("r1", 1, PodRef("kgpu", "r1", "main"))
+
+
+WINDOW_ADJUST, EOF, CLOSE, CHANNEL_FAILURE = 93, 96, 97, 100
+
+
+@dataclass
+class Bench:
+    port: int
+    bastion: Bastion
+    api: FakeApi
+    core: Table
+    key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-rsa"))
+
+    @property
+    def connection(self) -> Connection:
+        """The one connection that there is."""
+        (connection,) = [one for one in self.bastion._connections if one._transport]
+        return connection
+
+    @property
+    def channel(self) -> Flow:
+        (channel,) = self.connection._channels.values()
+        assert isinstance(channel, Flow)
+        return channel
+
+    @asynccontextmanager
+    async def client(
+        self, cipher: str, **options: Any
+    ) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        async with asyncssh.connect(
+            "127.0.0.1",
+            self.port,
+            username="kgpu",
+            client_keys=[self.key],
+            known_hosts=None,
+            config=None,
+            agent_path=None,
+            encryption_algs=[cipher],
+            **options,
+        ) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def raw(self, *, run: bool = True) -> AsyncIterator[RawClient]:
+        """A client that says what a test wants, with channel 0 open and a command running."""
+        async with RawClient.ready(self.port) as client:
+            await client.send(signed(client, make_key()))
+            assert (await client.receive())[0] == USERAUTH_SUCCESS
+            if run:
+                await start(client)
+            yield client
+
+
+async def cat(call: Call) -> None:
+    """Be ``cat; exit 3``. Who hangs up is answered, and a stream that is dropped ends it."""
+    call.upgrade()
+    if call.is_hangup:
+        call.finish(0)
+        return
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while (message := (await call.receive())[1]) != b"\xff\0":
+            call.stdout(message[1:])
+            await call.writer.drain()
+        call.finish(3)
+
+
+async def endless(call: Call) -> None:
+    """Be ``cat /dev/zero``, until the stream is dropped."""
+    call.upgrade()
+    if call.is_hangup:
+        call.finish(0)
+        return
+    with suppress(ConnectionError):
+        while True:
+            call.stdout(bytes(32768))
+            await call.writer.drain()
+
+
+async def start(client: RawClient, number: int = 0) -> None:
+    """Open a channel and run a command in it."""
+    await client.send(session_open(number))
+    assert (await client.receive())[0] == CHANNEL_CONFIRMED
+    await client.send(request(b"exec", string(b"cat"), number))
+    assert (await client.receive())[0] == CHANNEL_SUCCESS
+
+
+def request(name: bytes, rest: bytes, number: int = 0) -> bytes:
+    """Return a channel request that wants a reply."""
+    return bytes([CHANNEL_REQUEST]) + number.to_bytes(4, "big") + string(name) + b"\1" + rest
+
+
+@asynccontextmanager
+async def through(folder: Path, script: Script) -> AsyncIterator[Bench]:
+    """Run a bastion whose pods do what `script` says."""
+    async with serving(script) as api:
+        core = Ready()
+        bastion = Bastion(core, api.executor, HostKeys(folder / "host_key"), Limits())
+        sock = socket.create_server(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        async with bastion.listening(sock, drain_seconds=0, hurry=asyncio.Event()):
+            yield Bench(port, bastion, api, core)
+
+
+def data(payload: bytes, number: int = 0) -> bytes:
+    return bytes([CHANNEL_DATA]) + struct.pack(">I", number) + string(payload)
+
+
+def credit(size: int, number: int = 0) -> bytes:
+    return bytes([WINDOW_ADJUST]) + struct.pack(">II", number, size)
+
+
+async def echoed(client: RawClient, size: int) -> bytes:
+    out = b""
+    while len(out) < size:
+        answer = await client.receive()
+        if answer[0] == CHANNEL_DATA:
+            out += answer[9:]
+    return out
