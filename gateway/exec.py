@@ -22,7 +22,7 @@ _STDIN = bytes([frames.STDIN])
 # The rest of a trailer follows its beginning at once: it was one write.
 RELEASE_SECONDS = 0.1
 # The end of the connection follows the status at once, unless a proxy keeps it.
-END_SECONDS = 3.0
+END_SECONDS = 2.0
 _BESIDE_SECONDS = 30.0
 # Those of a client's that sshd passes on (session.c, session_signal_req).
 SIGNALS = frozenset({"HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})

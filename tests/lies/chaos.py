@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from .faults import Cutter, Fault, How, drawn
 
 Address = tuple[str, int]
-Draw = Callable[[int], Fault | None]
+Draw = Callable[[int, str], Fault | None]
 
 _CHUNK = 65536
 _LONGEST_HEAD = 4 << 20
@@ -24,9 +24,9 @@ _LONGEST_HEAD = 4 << 20
 _UNDER_WAY = 64
 
 
-def calm(number: int) -> Fault | None:
+def calm(number: int, word: str) -> Fault | None:
     """Draw no fault for any connection."""
-    del number
+    del number, word
     return None
 
 
@@ -38,7 +38,7 @@ def nowhere(word: str) -> Address | None:
 
 def by_seed(seed: int, rate: float) -> Draw:
     """Draw faults for so many of the connections, always the same ones."""
-    return lambda number: drawn(seed, number, rate)
+    return lambda number, _word: drawn(seed, number, rate)
 
 
 @dataclass(eq=False)
@@ -62,8 +62,8 @@ class _Pair:
 class Chaos:
     """A running proxy. All of it may be changed while it runs, for connections to come.
 
-    `draw` chooses the faults, by the connection's number. `round_trip` is in seconds. `elsewhere`
-    may send an exec, by its last word, to another server. `done` says what was done to whom.
+    `draw` chooses the faults, by the connection's number and its exec's last word. `round_trip` is
+    in seconds. `elsewhere` may send an exec to another server. `done` says what was done to whom.
     """
 
     to: Address
@@ -121,7 +121,7 @@ class Chaos:
         head = await reader.readuntil(b"\r\n\r\n")
         word = _last_word(head)
         other = self.elsewhere(word)
-        fault = None if other else self.draw(number)
+        fault = None if other else self.draw(number, word)
         back, pair.server = await asyncio.open_connection(*(other or self.to), limit=_CHUNK)
         if fault:
             self.done.append(f"{number}: {fault}: {word[:80]!r}")

@@ -1,5 +1,6 @@
 """A daemon, its cluster, and between them a chaos proxy and a bench of liars."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from tests.localcluster import clusters
 from . import chaos, liars
 from .background import Thread, thread
 
+_KUBECONFIG = "kubeconfig"
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -22,10 +25,11 @@ class Stack:
     cluster: clusters.Running
     thread: Thread
     chaos: chaos.Chaos
-    key: Path
+    folder: Path
 
     def rent(self) -> Pod:
-        return rent(self.dev, self.key)
+        """Rent a pod with a key of its own and wait until it is ready."""
+        return rent(self.dev, make_key(self.folder / f"key-{secrets.token_hex(4)}"))
 
 
 @contextmanager
@@ -34,27 +38,27 @@ def stack(folder: Path) -> Iterator[Stack]:
     with (
         clusters.running(folder / "cluster") as cluster,
         thread() as background,
-        background.serving(lambda: chaos.running(_address(cluster.url))) as proxy,
+        background.serving(lambda: chaos.running(address(cluster))) as proxy,
         background.serving(liars.serving) as port,
     ):
         proxy.elsewhere = lambda word: ("127.0.0.1", port) if liars.means(word) else None
-        config = _configure(folder, cluster, proxy.port)
+        lead_to(folder, cluster, proxy)
+        config = write_config(folder, folder / _KUBECONFIG)
         with serving(config) as process:
             dev = front(config, process, sign_up(config))
-            yield Stack(dev, cluster, background, proxy, make_key(folder / "key"))
+            yield Stack(dev, cluster, background, proxy, folder)
 
 
-def _address(url: str) -> chaos.Address:
-    split = urlsplit(url)
+def address(cluster: clusters.Running) -> chaos.Address:
+    """Return where a cluster listens."""
+    split = urlsplit(cluster.url)
     assert split.hostname
     assert split.port
     return split.hostname, split.port
 
 
-def _configure(folder: Path, cluster: clusters.Running, port: int) -> Path:
-    """Write a configuration that leads to the cluster through a port of ours."""
-    kubeconfig = folder / "kubeconfig"
-    text = (cluster.state / "kubeconfig").read_text()
-    here = cluster.url.replace(str(_address(cluster.url)[1]), str(port))
-    kubeconfig.write_text(text.replace(cluster.url, here))
-    return write_config(folder, kubeconfig)
+def lead_to(folder: Path, cluster: clusters.Running, proxy: chaos.Chaos) -> None:
+    """Write the daemon's kubeconfig: to this cluster, through the proxy."""
+    text = (cluster.state / _KUBECONFIG).read_text()
+    here = cluster.url.replace(str(address(cluster)[1]), str(proxy.port))
+    (folder / _KUBECONFIG).write_text(text.replace(cluster.url, here))

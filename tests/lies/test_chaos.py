@@ -1,0 +1,118 @@
+"""A daemon whose cluster is reached through chaos: right, or broken and said so; never a hang."""
+
+import hashlib
+import random
+import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.dev import Pod
+
+from . import chaos
+from .faults import Fault, drawn
+from .stack import Stack
+
+BROKEN = 255
+_WITHIN = 60.0
+_AT_ONCE = 8
+SEEDS = range(16)
+MANY_SEEDS = range(100, 400)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One client: what it was given, what it gave back, and what it should have."""
+
+    code: int
+    out: bytes
+    err: bytes
+    right_code: int
+    right_out: bytes
+
+    def check(self) -> None:
+        """Check that it is right, or that it is broken, says so, and gave nothing wrong."""
+        if (self.code, self.out) == (self.right_code, self.right_out):
+            return
+        assert self.code == BROKEN, (self.code, self.err)
+        assert re.search(rb"^kgpud: .+\n", self.err, re.MULTILINE), self.err
+        assert self.right_out.startswith(self.out)
+
+
+def ssh(pod: Pod, script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    argv = pod.argv("-T", script)
+    return subprocess.run(argv, input=stdin, capture_output=True, timeout=_WITHIN)
+
+
+def a_command(pod: Pod, seed: int) -> Run:
+    code = seed % 200
+    done = ssh(pod, f": seed={seed}; echo out; echo err >&2; exit {code}")
+    return Run(done.returncode, done.stdout, done.stderr, code, b"out\n")
+
+
+def a_download(pod: Pod, seed: int) -> Run:
+    size = random.Random(seed).choice([1000, 40_000, 1_000_000])
+    done = ssh(pod, f": seed={seed + 1000}; head -c {size} /dev/zero | tr '\\0' x")
+    return Run(done.returncode, done.stdout, done.stderr, 0, b"x" * size)
+
+
+def an_upload(pod: Pod, seed: int) -> Run:
+    chance = random.Random(seed)
+    data = chance.randbytes(chance.choice([1000, 40_000, 1_000_000]))
+    path = f"/tmp/up{seed}"
+    done = ssh(pod, f": seed={seed + 2000}; cat >{path} && sha256sum <{path}", data)
+    digest = hashlib.sha256(data).hexdigest()
+    return Run(done.returncode, done.stdout, done.stderr, 0, f"{digest}  -\n".encode())
+
+
+KINDS = {"command": a_command, "download": a_download, "upload": an_upload}
+
+
+def by_word(_number: int, word: str) -> Fault | None:
+    """Draw a client's fault by the seed in its command: the same in whatever order they come."""
+    found = re.search(r": seed=(\d+);", word)
+    return drawn(int(found[1]), 0, 1.0) if found else None
+
+
+def all_of(world: Stack, pod: Pod, seeds: range) -> dict[tuple[str, int], Run]:
+    world.chaos.draw = by_word
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as at_once:
+            asked = {
+                (kind, seed): at_once.submit(run, pod, seed)
+                for seed in seeds
+                for kind, run in KINDS.items()
+            }
+            return {which: future.result() for which, future in asked.items()}
+    finally:
+        world.chaos.draw = chaos.calm
+
+
+@pytest.fixture(scope="module")
+def runs(world: Stack, pod: Pod) -> dict[tuple[str, int], Run]:
+    return all_of(world, pod, SEEDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_client_is_right_or_told(runs: dict[tuple[str, int], Run], kind: str, seed: int) -> None:
+    runs[kind, seed].check()
+
+
+def test_the_seeds_did_both(runs: dict[tuple[str, int], Run]) -> None:
+    broken = [run for run in runs.values() if run.code == BROKEN]
+    assert 5 < len(broken) < len(runs) - 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_many_clients_are_right_or_told(world: Stack, pod: Pod) -> None:
+    wrong = {}
+    for which, run in all_of(world, pod, MANY_SEEDS).items():
+        try:
+            run.check()
+        except AssertionError as error:
+            wrong[which] = error
+    assert not wrong
