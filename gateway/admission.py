@@ -57,7 +57,7 @@ class Pace:
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1.0 / per_second
-        self._burst = 1.0 - self._interval
+        self._burst = max(0.0, 1.0 - self._interval)
         self._next = 0.0
 
     def delay(self, now: float) -> float:

@@ -85,6 +85,7 @@ class Bastion:
             finally:
                 listener.close()
                 await self._drain(drain_seconds, hurry)
+        await self._abort_connections()
 
     def _connection(self, make_session: MakeSession, visit: Visit) -> Connection:
         keys = self._host_keys.current()
@@ -108,8 +109,19 @@ class Bastion:
         self._cuts.cut_all(_STOPPING)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cuts.empty.wait(), _FAREWELL_SECONDS)
-        for connection in list(self._connections):
+        await self._abort_connections()
+
+    async def _abort_connections(self) -> None:
+        """Leave no connection open, nor its descriptor."""
+        left = list(self._connections)
+        for connection in left:
             connection.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                for connection in left:
+                    await connection.wait_closed()
+        # asyncio closes a transport's descriptor in the next turn.
+        await asyncio.sleep(0)
 
     def _session_maker(self, tasks: asyncio.TaskGroup) -> MakeSession:
         around = Surroundings(self._core, self._executor, self._cuts)

@@ -5,12 +5,12 @@ It leans on private parts of asyncssh, whose version is pinned for that.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,11 +98,17 @@ class Connection(FastPath):
             raise asyncssh.ProtocolError("key exchange before authentication")
         else:
             delay = 0.0 if self._kexinit_sent else self._rekeys.delay(self._loop.time())
-        with self._reading_paused():
-            await asyncio.sleep(delay)
+        if delay and not await self._outlives(delay):
+            return
         wrong = self._guessed_wrong(packet.get_full_payload())
         await super()._process_kexinit(pkttype, pktid, packet)
         self._ignore_first_kex = wrong
+
+    async def _outlives(self, seconds: float) -> bool:
+        """Wait, with reading paused; return whether the connection is still there."""
+        with self._reading_paused(), contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._close_event.wait(), seconds)
+        return self._transport is not None
 
     def _guessed_wrong(self, kexinit: bytes) -> bool:
         """Tell whether the client sent a guess that it will not count on (RFC 4253, 7.1).
@@ -166,7 +172,7 @@ class Connection(FastPath):
     def _refuse(self) -> None:
         self.send_packet(MSG_USERAUTH_FAILURE, NameList([userauth.METHOD]), Boolean(False))
 
-    @contextmanager
+    @contextlib.contextmanager
     def _reading_paused(self) -> Iterator[None]:
         """Let the kernel hold what the client sends meanwhile."""
         self.hold_reading("an answer in work")
@@ -200,15 +206,20 @@ class Connection(FastPath):
         error_logger: SSHLogger | None = None,
     ) -> None:
         """End the connection; say why in the log, where asyncssh would keep it to itself."""
-        error = (exc_info or sys.exc_info())[1]
-        where = traceback.extract_tb(error.__traceback__)[-1] if error else None
+        # Once only: asyncssh comes here again for whatever was received by then.
+        if self._transport is not None:
+            self._tell_failure((exc_info or sys.exc_info())[1])
+        super().internal_error(exc_info, error_logger)
+
+    def _tell_failure(self, error: BaseException | None) -> None:
+        """Log an error by its type and place: its text may quote the client."""
+        frames = traceback.extract_tb(error.__traceback__) if error else []
         log.log(
-            logging.WARNING if self.route is None else logging.ERROR,
+            logging.INFO if self.route is None else logging.ERROR,
             "ssh.connection_failed",
             error=type(error).__name__,
-            where=f"{Path(where.filename).name}:{where.lineno}" if where else None,
+            where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None,
         )
-        super().internal_error(exc_info, error_logger)
 
     _packet_handlers = {  # noqa: RUF012 - never changed
         **asyncssh.SSHServerConnection._packet_handlers,  # noqa: SLF001 - as asyncssh extends its own

@@ -106,15 +106,6 @@ def test_only_language_and_terminal_variables_pass(pod: Pod) -> None:
     assert not [line for line in shown if "/x" in line or "/evil" in line]
 
 
-def test_forwarding_is_refused_with_a_reason(pod: Pod) -> None:
-    done = pod.ssh("-W127.0.0.1:1")
-    assert done.returncode != 0
-    assert b"forwarding is disabled here" in done.stderr
-    remote = pod.ssh("-oExitOnForwardFailure=yes", "-R0:127.0.0.1:1", "-N")
-    assert remote.returncode == 255
-    assert pod.ssh("-A", "echo -n $SSH_AUTH_SOCK").stdout == b""
-
-
 def test_ten_sessions_on_one_connection(pod: Pod) -> None:
     # Short: a socket's path has 107 bytes.
     path = f"/tmp/kgpud-cm-{os.getpid()}"
