@@ -45,15 +45,20 @@ async def flood(place: Place, rows: list[Row], *, by_reset: bool) -> tuple[Accou
     wanted = _fate(rows[-1]["every_2s"])
     look = f"cat /tmp/flood{number}; ps -eo stat=,args= | grep '[m]={number}'"
     deadline = asyncio.get_running_loop().time() + WITHIN
-    while True:
-        seen = []
-        for _ in range(4):
-            seen.append(await place.run("w1", "sh", "-c", look))
-            await asyncio.sleep(PAUSE / 4)
-        if _fate(seen) == wanted or asyncio.get_running_loop().time() > deadline:
-            break
+    got = await _seen(place, look)
+    while got != wanted and asyncio.get_running_loop().time() < deadline:
+        got = await _seen(place, look)
+    got = await _seen(place, look)  # and so it stays
     await place.run("w1", "pkill", "-9", "-f", f"m={number}")
-    return Account(facts=[wanted]), Account(facts=[_fate(seen)])
+    return Account(facts=[wanted]), Account(facts=[got])
+
+
+async def _seen(place: Place, look: str) -> dict[str, bool]:
+    seen = []
+    for _ in range(4):
+        seen.append(await place.run("w1", "sh", "-c", look))
+        await asyncio.sleep(PAUSE / 2)
+    return _fate(seen)
 
 
 def _fate(seen: list[str]) -> dict[str, bool]:
