@@ -52,7 +52,8 @@ class Link(asyncio.Protocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.ended: Ended | None = None
         transport.set_protocol(self)
-        transport.set_write_buffer_limits(high=0)  # what `send` has sent, the kernel has
+        # What `send` has sent, the kernel has; not 0, which stops writing for ever over TLS.
+        transport.set_write_buffer_limits(high=1)
         transport.resume_reading()
         if idle_seconds is not None:
             self._watch_idleness(idle_seconds)

@@ -7,6 +7,7 @@ shortened: they only show that nothing more came.
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,14 +30,17 @@ class Place:
 
     url: str
     token: str
+    tls: ssl.SSLContext | None = None
 
     async def open(self, row: Row) -> tuple[Answer, RawWebsocket]:
         headers = {"Authorization": f"Bearer {self.token}", **row["headers"]}
         if row["user"] is None:
             headers["Authorization"] = ""
+        if row["user"] == "sched":
+            headers["Impersonate-User"] = "system:kube-scheduler"
         if row["subprotocols"]:
             headers["Sec-WebSocket-Protocol"] = ", ".join(row["subprotocols"])
-        return await RawWebsocket.open(self.url, row["method"], row["path"], headers)
+        return await RawWebsocket.open(self.url, row["method"], row["path"], headers, self.tls)
 
     async def run(self, pod: str, *argv: str) -> str:
         """Run a command in a pod; return its output."""

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,11 +40,16 @@ class RawWebsocket:
 
     @classmethod
     async def open(
-        cls, url: str, method: str, path: str, headers: Mapping[str, str]
+        cls,
+        url: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[Answer, Self]:
         """Send a request; `headers` may hold an empty value, which leaves a header out."""
         parts = urlsplit(url)
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
         upgrade = {
             "Host": parts.netloc,
             "Upgrade": "websocket",

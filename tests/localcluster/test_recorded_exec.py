@@ -6,7 +6,9 @@ All sessions are played at once, as many as are selected; then each is compared.
 
 import asyncio
 import re
+import ssl
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +20,7 @@ from .exec_account import Account, Row, lower, refusal
 from .exec_player import Place, Player, sessions
 from .exec_pods import prepare
 
-_MODES = ("exec-1.36-default", "exec-apiserver-translated")
-_IDLE = ("idle-1.36-default", "idle-apiserver-translated")
+_DEFAULT = "exec-1.36-default"
 _OPTIONS = {
     "exec-1.36-default": ("--exec-translator", "kubelet"),
     "exec-apiserver-translated": ("--exec-translator", "apiserver"),
@@ -31,8 +32,6 @@ _FALSE = "a known false answer: the status never comes. Here it does: see test_e
 _REASONS = {
     r"stdin_unread_then_exit_\w+_(2|10*)0{5,}\.": _FALSE,
     r"/env_cwd\.": "environment, folder and cgroups are a pod's own",
-    r"/two_containers_named\.": "a pod here has one sandbox, and its PID 1 is ours",
-    r"/(anonymous|user_without_rights)\.|/rbac_": "who may is test_recorded_api.py's",
     r"default/big_stdin_frame_67108864\.v4": "a race lost its close frame; the other mode has it",
 }
 LEFT_OUT: dict[str, str] = {
@@ -46,6 +45,19 @@ CASES: tuple[str, ...] = tuple(name for name in _RECORDED if name not in LEFT_OU
 _AT_ONCE = 32
 _BIG = re.compile("/(big_std|slow_reader|stdin_backpressure|abort_flood)")
 _IDLE_PACE = 0.1
+_OVER_TLS = (
+    "exit3.v5",
+    "stdin_eof_close_frame.v5",
+    "big_stdin_frame_4194304.v5",
+    "big_stdin_frame_34603008.v5",
+    "big_stdout.v5",
+    "slow_reader.v4",
+    "tty_close_stdin_frame.v5",
+    "abort_flood_tcp_rst.v5",
+    "abort_silent_sleep_notty_close_frame.v4",
+    "abort_silent_sleep_notty_tcp_fin.v4",
+    "abort_silent_sleep_notty_tcp_rst.v4",
+)
 # Commands made shorter, in the request and wherever it is quoted.
 _SHORTER = {
     "server_pings_idle_40s": [("command=40", "command=4")],
@@ -155,7 +167,7 @@ async def _play_all(places: dict[str, Place], names: list[str]) -> dict[str, Out
         async with big if _BIG.search(name) else slots:
             try:
                 outcomes[name] = await _play(places[name.split("/", maxsplit=1)[0]], name)
-            except (AssertionError, TimeoutError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (each case's own test raises it)
                 outcomes[name] = error
 
     async with asyncio.TaskGroup() as group:
@@ -183,13 +195,25 @@ def outcomes(
         return asyncio.run(_play_all(places, names))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_session_is_as_it_was_recorded(
-    outcomes: dict[str, Outcome | Exception], name: str
-) -> None:
-    outcome = outcomes[name]
+def _compare(outcome: Outcome | Exception) -> None:
     if isinstance(outcome, Exception):
         raise outcome
     assert outcome
     for wanted, got in outcome:
         assert got == wanted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_session_is_as_it_was_recorded(
+    outcomes: dict[str, Outcome | Exception], name: str
+) -> None:
+    _compare(outcomes[name])
+
+
+def test_sessions_over_tls_are_as_they_were_recorded(tmp_path: Path) -> None:
+    with running(tmp_path, "--tls") as cluster:
+        tls = ssl.create_default_context(cafile=tmp_path / "ca.crt")
+        places = {_DEFAULT: Place(cluster.url, cluster.token, tls)}
+        outcomes = asyncio.run(_play_all(places, [f"{_DEFAULT}/{name}" for name in _OVER_TLS]))
+    for outcome in outcomes.values():
+        _compare(outcome)
