@@ -21,6 +21,7 @@ from kgpud.localcluster import (
     rootfs,
     volumes,
 )
+from kgpud.localcluster.container_log import ContainerLog
 from kgpud.localcluster.errors import CommandError, SandboxError
 from kgpud.localcluster.gpus import Share
 from kgpud.localcluster.host import Host
@@ -30,6 +31,8 @@ from kgpud.localcluster.pod_status import End, Instance
 from kgpud.localcluster.registry import Document
 from kgpud.localcluster.sandbox import Boot, Sandbox
 
+# Of this run, or the last one, and of the run before.
+Logs = tuple[ContainerLog | None, ContainerLog | None]
 _DEFAULT_CWD = "/workspace"
 
 
@@ -54,6 +57,7 @@ class ContainerLife:
         self._held: Held | None = None
         self.name: str = container["name"]
         self.sandbox: Sandbox | None = None
+        self.logs: Logs = (None, None)
 
     async def run(self) -> None:
         """Live as the restart policy says; returns when the container is not to start again."""
@@ -149,6 +153,7 @@ class ContainerLife:
         argv = bwrap.arguments(self._host.bwrap, root, devices, mounts, env, hostname, cwd)
         self._held = Held(self._host, f"{self._record.uid}-{self.name}", spec)
         self.sandbox = await Sandbox.start(self._boot(argv, env, cwd, self._held))
+        self.logs = (self.sandbox.log, self.logs[0])
         return self.sandbox
 
     def _boot(self, argv: Sequence[str], env: Mapping[str, str], cwd: str, held: Held) -> Boot:

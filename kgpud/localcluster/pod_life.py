@@ -6,6 +6,7 @@ from functools import partial
 
 from kgpud.localcluster import eviction, folders, pod_status, rootfs, scheduler, volumes
 from kgpud.localcluster.container_life import ContainerLife, Place
+from kgpud.localcluster.container_log import ContainerLog
 from kgpud.localcluster.gpus import Share
 from kgpud.localcluster.host import Host
 from kgpud.localcluster.pod_record import PodRecord
@@ -57,10 +58,18 @@ class PodLife:
 
     def sandbox(self, container: str) -> Sandbox | None:
         """Return what runs of a container; None when it does not run."""
-        found = next((one for one in self._containers if one.name == container), None)
+        found = self._container(container)
         if found is None or found.sandbox is None or found.sandbox.gone.done():
             return None
         return found.sandbox
+
+    def log(self, container: str, *, previous: bool) -> ContainerLog | None:
+        """Return what a container wrote in its last run, or in the one before."""
+        found = self._container(container)
+        return None if found is None else found.logs[previous]
+
+    def _container(self, name: str) -> ContainerLife | None:
+        return next((one for one in self._containers if one.name == name), None)
 
     async def run(self) -> None:
         """Live until deleted; then the object and every process are gone."""

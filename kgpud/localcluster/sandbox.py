@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from kgpud.localcluster import folders, wire
+from kgpud.localcluster.container_log import ContainerLog
 from kgpud.localcluster.errors import CommandError, ExecRefusedError, SandboxError
 
 _IMPORT_ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[1]); from kgpud.localcluster import helper; "
 _START += "helper.main(int(sys.argv[2]))"
 _SAID_LIMIT = 10 * 1024
-_LOG_LIMIT = 256 * 1024
 _KILLED = 128 + signal.SIGKILL
 
 
@@ -69,8 +69,7 @@ class Sandbox:
         self._sockets: deque[asyncio.Future[int]] = deque()
         self._up: asyncio.Future[list[int]] = self._loop.create_future()
         self._log_fd: int | None = None
-        self._log: deque[bytes] = deque()
-        self._log_size = 0
+        self.log = ContainerLog()
         self.listeners: list[socket.socket] = []
         self.gone: asyncio.Future[int] = self._loop.create_future()
 
@@ -268,29 +267,32 @@ class Sandbox:
             self._sock.close()
         for listener in self.listeners:
             listener.close()
+        try:
+            await self._process.wait()
+        finally:
+            self._close_log()
+
+    def _close_log(self) -> None:
         if self._log_fd is not None:
+            while self._log_readable():
+                pass
             self._loop.remove_reader(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = None
-        await self._process.wait()
+        self.log.end()
 
-    def _log_readable(self) -> None:
+    def _log_readable(self) -> bool:
+        """Take what is in the log's pipe; return whether there was anything."""
         assert self._log_fd is not None
         try:
             data = os.read(self._log_fd, 65536)
         except BlockingIOError:
-            return
-        if not data:
+            return False
+        if data:
+            self.log.feed(data)
+        else:
             self._loop.remove_reader(self._log_fd)
-            return
-        self._log.append(data)
-        self._log_size += len(data)
-        while self._log_size > _LOG_LIMIT:
-            self._log_size -= len(self._log.popleft())
-
-    def log(self) -> bytes:
-        """Return the last output of PID 1, at most 256 KiB."""
-        return b"".join(self._log)
+        return bool(data)
 
 
 def _keep_first(output: int, said: bytearray) -> None:
