@@ -57,8 +57,11 @@ class Bastion:
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
     def cut(self, rental: str, reason: str, sentence: str) -> None:
-        """End the open sessions of a rental; each client is told the sentence."""
+        """End a rental's open sessions and connections; each client is told the sentence."""
         self._cuts.cut(rental, Cut(reason, sentence))
+        for connection in list(self._connections):
+            if connection.route is not None and connection.route.rental == rental:
+                connection.dismiss(sentence)
 
     @asynccontextmanager
     async def listening(

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 MAX_SESSIONS = 10  # as sshd's MaxSessions
 _REKEYS_PER_SECOND = 10.0
+_DISMISSAL_SECONDS = 3.0
 _MSG_USERAUTH_PK_OK = 60  # RFC 4252, 7
 
 
@@ -53,6 +54,8 @@ class Connection(FastPath):
         self._admission = admission
         self._visit = visit
         self._rekeys = Pace(_REKEYS_PER_SECOND)
+        self._dismissal = ""
+        self._last_call: asyncio.TimerHandle | None = None
         self.fingerprint: str | None = None
         self.route: Route | None = None
 
@@ -76,15 +79,31 @@ class Connection(FastPath):
         """Count a channel out."""
         super().remove_channel(recv_chan)
         self._admission.close_session(self._visit)
+        self._hang_up_if_dismissed()
 
     def open_session(self) -> str | None:
         """Count a session in; return why there may be no more, if so."""
+        if self._dismissal:
+            return self._dismissal
         if self.channel_count >= MAX_SESSIONS:
             return f"at most {MAX_SESSIONS} sessions on one connection"
         return self._admission.open_session(self._visit)
 
+    def dismiss(self, sentence: str) -> None:
+        """Hang up once its last channel is closed, which must be soon; say why."""
+        self._dismissal = sentence
+        self._hang_up_if_dismissed()
+        if self._transport is not None:
+            self._last_call = self._loop.call_later(_DISMISSAL_SECONDS, self.abort)
+
+    def _hang_up_if_dismissed(self) -> None:
+        if self._dismissal and not self._channels and self._transport is not None:
+            self.disconnect(asyncssh.DISC_BY_APPLICATION, self._dismissal)
+
     def left(self) -> None:
         """Count the connection out."""
+        if self._last_call is not None:
+            self._last_call.cancel()
         shut_out = self._admission.leave(self._visit)
         if shut_out:
             log.warning("ssh.source_shut_out", source=shut_out)
