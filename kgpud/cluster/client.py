@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from gateway.protocols import ApiServer
+from kgpud.cluster import answers
 from kgpud.cluster.access import Access
 from kgpud.cluster.errors import ClusterError, Expired, Refused, Unreachable
 
@@ -75,7 +76,11 @@ class Cluster:
 
     async def create_pod(self, manifest: Object) -> Object:
         """Create a pod; return it as the cluster sees it."""
-        return await self._request("POST", self._pods, body=manifest)
+        made = await self._request("POST", self._pods, body=manifest)
+        try:
+            return answers.item(made)
+        except ValueError as error:
+            raise _unreachable(error, maybe_done=True) from error
 
     async def patch_pod(self, name: str, patch: Object) -> Object:
         """Apply a merge patch to a pod."""
@@ -130,11 +135,14 @@ class Cluster:
         items: list[Object] = []
         query = {"limit": str(_PAGE)}
         while True:
-            page = await self._request("GET", path, query=query)
-            items += page["items"] or ()
-            more = page["metadata"].get("continue")
-            if not more:
-                return Listing(items, str(page["metadata"]["resourceVersion"]))
+            found = await self._request("GET", path, query=query)
+            try:
+                some, version, more = answers.page(found)
+            except ValueError as error:
+                raise _unreachable(error, maybe_done=False) from error
+            items += some
+            if more is None:
+                return Listing(items, version)
             query = {"limit": str(_PAGE), "continue": more}
 
     async def _watch(self, path: str, version: str) -> AsyncIterator[Event]:
@@ -155,7 +163,7 @@ class Cluster:
             ) as response:
                 await self._check(response)
                 async for line in response.content:
-                    yield _event(json.loads(line))
+                    yield _event(line)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _unreachable(error, maybe_done=False) from error
 
@@ -191,8 +199,7 @@ class Cluster:
                 ssl=server.ssl if server.ssl is not None else True,
             ) as response:
                 await self._check(response)
-                answer: Object = json.loads(await response.read())
-                return answer
+                return answers.document(await response.read())
         except aiohttp.ClientConnectorError as error:
             raise _unreachable(error, maybe_done=False) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -204,18 +211,18 @@ class Cluster:
             raise _refusal(response.status, await response.read())
 
 
-def _event(line: Object) -> Event:
-    if line["type"] == "ERROR":
-        status = line["object"]
-        raise _refusal(int(status.get("code", 500)), json.dumps(status).encode())
-    return Event(line["type"], line["object"])
+def _event(line: bytes) -> Event:
+    kind, found = answers.event(line)
+    if kind == "ERROR":
+        raise _refusal(int(found.get("code") or 500), json.dumps(found).encode())
+    return Event(kind, found)
 
 
 def _refusal(status: int, body: bytes) -> ClusterError:
     try:
-        said = json.loads(body)
+        said = answers.document(body)
         message, reason = str(said.get("message", "")), str(said.get("reason", ""))
-    except (ValueError, AttributeError):
+    except ValueError:
         message, reason = body[:200].decode(errors="replace"), ""
     message = f"API server: {status} {message}".rstrip()
     if status == 429:  # noqa: PLR2004 - HTTP

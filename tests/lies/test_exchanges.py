@@ -20,6 +20,8 @@ from tests.manual_clock import ManualClock
 from tests.platform.world import until
 from tests.recorded import files
 
+from .kubeconfig import write_kubeconfig
+
 Object = dict[str, Any]
 Call = Callable[[Cluster], Awaitable[object]]
 
@@ -53,18 +55,7 @@ async def client_of(answers: Answers, folder: Path) -> AsyncIterator[Cluster]:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        kubeconfig = folder / "kubeconfig"
-        kubeconfig.write_text(
-            json.dumps(
-                {
-                    "clusters": [{"name": "c", "cluster": {"server": server}}],
-                    "users": [{"name": "u", "user": {"token": "t"}}],
-                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-                    "current-context": "x",
-                }
-            )
-        )
+        kubeconfig = write_kubeconfig(folder, runner.addresses[0][1])
         async with Cluster.connect(kubeconfig, "default") as cluster:
             yield cluster
     finally:
