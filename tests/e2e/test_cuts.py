@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -95,7 +96,9 @@ def test_everybody_is_out_at_once(
         began = time.monotonic()
         for name, client in clients.items():
             out, said = client.communicate(timeout=20)
-            assert client.returncode == 255, (name, out[:100], said)
+            # sftp writes to an ssh that is gone.
+            codes = {255, -signal.SIGPIPE} if name == "sftp" else {255}
+            assert client.returncode in codes, (name, out[:100], said)
             if name != "terminal":
                 assert told in said, (name, said)
         assert time.monotonic() - began < 15
@@ -127,7 +130,8 @@ def test_those_still_coming_in_are_out_too(dev: Dev, tmp_path: Path) -> None:
         for client in clients:
             client.communicate(timeout=20)
         assert {client.returncode for client in clients} == {255}
-        assert listed(dev, "--pod", pod.pod_id, "--open") == []
+        # Their commands are hung up on besides, which may take a moment longer.
+        eventually(lambda: listed(dev, "--pod", pod.pod_id, "--open") == [])
     finally:
         for client in clients:
             client.kill()
