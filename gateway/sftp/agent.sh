@@ -17,6 +17,7 @@ fail() { error=$1; return 1; }
 try() { error=$("$@" 2>&1 >&6); }  # run a program: its output goes out, its complaint is kept
 there() { [ -e "$1" ] || { error=$(stat -L "$1" 2>&1); return 1; }; }
 taken() { [ -e "$1" ] || [ -L "$1" ]; }
+exists() { taken "$1" || { error=$(stat "$1" 2>&1); return 1; }; }
 
 hello() {
   for tool in cat chmod chown dd ln mkdir mv readlink rm rmdir sleep stat touch; do
@@ -61,7 +62,10 @@ remove_folder() { try rmdir "$1"; }
 make_folder() { try mkdir -m "$2" "$1"; }
 
 rename() {
+  exists "$1" || return
   [ "$3" = over ] || ! taken "$2" || { fail 'File exists'; return; }
+  # Two names of one file: rename(2) leaves both, and mv complains.
+  [ -L "$1" ] || [ -L "$2" ] || ! [ "$1" -ef "$2" ] || return 0
   try mv -f -T "$1" "$2" && return
   case $error in *option*) ;; *) return 1 ;; esac
   # An old busybox has no -T, and would move into a folder.
@@ -69,7 +73,12 @@ rename() {
   try mv -f "$1" "$2"
 }
 
-link() { if taken "$2"; then fail 'File exists'; else try ln "$1" "$2"; fi; }
+link() {
+  exists "$1" || return
+  ! taken "$2" || { fail 'File exists'; return; }
+  [ -L "$1" ] || ! [ -d "$1" ] || { fail 'Operation not permitted'; return; }
+  try ln "$1" "$2"
+}
 symlink() { if taken "$2"; then fail 'File exists'; else try ln -s -- "$1" "$2"; fi; }
 space() { try stat -f -c '%s %S %b %f %a %c %d %i %l' "$1"; }
 
@@ -79,6 +88,7 @@ set_attributes() {
   failed=
   if [ "$2" != - ]; then
     if [ -f "$1" ]; then attempt dd if=/dev/null of="$1" bs=1 seek="$2" count=0
+    elif [ -d "$1" ]; then failed='Is a directory'
     else failed='Invalid argument'; fi
   fi
   [ "$3" = - ] || attempt chmod "$3" "$1"

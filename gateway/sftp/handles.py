@@ -31,8 +31,12 @@ class Folder:
     size: int = 0
 
 
-class BadHandle(KeyError):
-    """A handle that is not open, or not open for this."""
+class BadHandle(Exception):
+    """A handle that is not open."""
+
+
+class NotAllowed(Exception):
+    """A handle that is open, but not for this."""
 
 
 class Handles:
@@ -56,24 +60,26 @@ class Handles:
         return name
 
     def file(self, name: bytes, flag: Flags | None = None) -> File:
-        """Return an open file that was opened with `flag`. Raises BadHandle."""
+        """Return an open file. Raises BadHandle, and NotAllowed if opened without `flag`."""
         found = self._open.get(name)
-        if not isinstance(found, File) or not found.holder or (flag and not found.flags & flag):
-            raise BadHandle(name)
+        if not isinstance(found, File) or not found.holder:
+            raise BadHandle
+        if flag and not found.flags & flag:
+            raise NotAllowed
         return found
 
     def folder(self, name: bytes) -> Folder:
         """Return an open folder. Raises BadHandle."""
         found = self._open.get(name)
         if not isinstance(found, Folder):
-            raise BadHandle(name)
+            raise BadHandle
         return found
 
     def close(self, name: bytes) -> File | Folder:
         """Forget a name. Raises BadHandle."""
         found = self._open.pop(name, None)
         if found is None:
-            raise BadHandle(name)
+            raise BadHandle
         if isinstance(found, Folder):
             self._listed -= found.size
         return found

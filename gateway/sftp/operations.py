@@ -7,7 +7,7 @@ from functools import partial
 from gateway.sftp import handles, listing, packets
 from gateway.sftp.agent import line
 from gateway.sftp.attributes import Attributes, Entry
-from gateway.sftp.handles import BadHandle, File, Folder, Handles
+from gateway.sftp.handles import BadHandle, File, Folder, Handles, NotAllowed
 from gateway.sftp.jobs import Job, Reading, Simple, Writing
 from gateway.sftp.listing import Listing
 from gateway.sftp.packets import Flags, Kind, Request, Status
@@ -40,6 +40,8 @@ class Operations:
             return begin(self, request, last)
         except BadHandle:
             return packets.status(request.id, Status.FAILURE, "No such handle")
+        except NotAllowed:
+            return packets.status(request.id, Status.PERMISSION_DENIED)
 
     # Open files.
 
@@ -77,7 +79,7 @@ class Operations:
         """READ."""
         file = self._handles.file(request.handle, Flags.READ)
         if not request.length:
-            return packets.status(request.id, Status.EOF)
+            return packets.data(request.id, b"")
         if isinstance(last, Reading) and last.add(file.holder, request):
             return None
         return Reading(file.holder, request)
