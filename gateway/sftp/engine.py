@@ -87,12 +87,15 @@ class Engine:
             self._operations = Operations(int(self._hello, 8), self._talk.mark)
 
     def _take_requests(self) -> None:
+        """Begin what has come, up to the limit; what is sent makes room for more."""
         while self._operations and not self.full:
             packet = self._splitter.take()
-            if packet is None:
-                break
-            self._take(packets.parse(packet), self._operations)
-        self._send()
+            if packet:
+                self._take(packets.parse(packet), self._operations)
+            if self.full or not packet:
+                self._send()
+            if not packet:
+                return
 
     def _take(self, request: packets.Request, operations: Operations) -> None:
         if (request.kind == Kind.INIT) == self._greeted:

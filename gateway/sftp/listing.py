@@ -86,5 +86,6 @@ def _entry(record: bytes) -> Entry:
 
 
 def _attributes(words: list[bytes]) -> Attributes:
-    mode, (size, uid, gid, atime, mtime) = int(words[0], 16), map(int, words[1:6])
-    return Attributes(size, (uid, gid), mode, (atime, mtime))
+    mode, *numbers = words[:6]
+    size, uid, gid, atime, mtime = map(int, numbers)
+    return Attributes(size, (uid, gid), int(mode, 16), (atime, mtime))

@@ -16,6 +16,7 @@ _MAX_PATH = 4096  # Linux's PATH_MAX
 _MAX_OFFSET = 2**63 - 1
 _OWNER_MAY_WRITE = 0o200
 _OPENED, _FOLDER_MADE = 0o666, 0o777  # the modes that files and folders get where none is given
+_FOLDER_BITS = 0o1777  # what mkdir(2) heeds
 
 Begun = Job | bytes
 
@@ -153,7 +154,7 @@ class Operations:
     def make_folder(self, request: Request, _: Job | None) -> Begun:
         """MKDIR."""
         wanted = _FOLDER_MADE if request.attributes.mode is None else request.attributes.mode
-        mode = stat.S_IMODE(wanted) & ~self._mask
+        mode = wanted & _FOLDER_BITS & ~self._mask
         return _done(request, line("make_folder", _path(request.path), _octal(mode)))
 
     def remove(self, request: Request, _: Job | None) -> Begun:

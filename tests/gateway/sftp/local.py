@@ -116,7 +116,10 @@ def ours(shell: str, folder: Path, where: Path) -> Iterator[socket.socket]:
 def openssh(where: Path) -> Iterator[socket.socket]:
     """Serve `where` by OpenSSH's server; yield the client's end."""
     near, far = socket.socketpair()
-    with near, subprocess.Popen([OPENSSH], stdin=far, stdout=far, cwd=where) as process:
+    with (
+        near,
+        subprocess.Popen([OPENSSH], stdin=far.fileno(), stdout=far.fileno(), cwd=where) as process,
+    ):
         far.close()
         try:
             yield near

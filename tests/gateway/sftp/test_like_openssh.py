@@ -9,8 +9,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .client import *  # noqa: F403
-from .client import Answer, Client
+from .client import (
+    APPEND,
+    CLOSE,
+    CREAT,
+    EOF,
+    EXCL,
+    FSTAT,
+    HANDLE,
+    LSTAT,
+    MKDIR,
+    OPEN,
+    READ,
+    READLINK,
+    REALPATH,
+    REMOVE,
+    RENAME,
+    RMDIR,
+    SETSTAT,
+    STAT,
+    SYMLINK,
+    TRUNC,
+    WRITE,
+    Answer,
+    Client,
+    R,
+    W,
+)
 
 NAMES = [
     b"a",
@@ -76,7 +101,9 @@ def asked(client: Client, top: bytes, request: tuple[Any, ...]) -> object:
         fields = [first, top + b"/" + fields[1]]
     else:
         fields[0] = path
-    answer = client.extended(kind, *fields) if isinstance(kind, bytes) else client.ask(kind, *fields)
+    answer = (
+        client.extended(kind, *fields) if isinstance(kind, bytes) else client.ask(kind, *fields)
+    )
     return comparable(answer)
 
 
@@ -116,9 +143,13 @@ def read(client: Client, path: bytes, at: int, length: int) -> object:
 
 
 def outcomes(answers: list[Answer]) -> object:
-    """What a handle does not allow, OpenSSH refuses with EBADF's code: that there is no such file."""
+    """What a handle does not allow, OpenSSH refuses with EBADF's code: no such file."""
     return [
-        ("refused" if (answer.code or 0) > EOF else answer.code, answer.data, answer.attributes.get("size"))
+        (
+            "refused" if (answer.code or 0) > EOF else answer.code,
+            answer.data,
+            answer.attributes.get("size"),
+        )
         for answer in answers
     ]
 
