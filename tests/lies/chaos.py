@@ -168,11 +168,13 @@ async def _deliver(
         due, data = await under_way.get()
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
-        with suppress(ConnectionError, RuntimeError):  # one that is closed takes no more
-            if not data and writer.can_write_eof():
-                writer.write_eof()
-            writer.write(data)
-            await writer.drain()
+        if not writer.is_closing():  # one that is gone gets no more, and it is read to its end
+            with suppress(ConnectionError):
+                if data:
+                    writer.write(data)
+                elif writer.can_write_eof():
+                    writer.write_eof()
+                await writer.drain()
         under_way.task_done()
         if not data:
             return

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from ssl import SSLContext
 
 from gateway.exec import Executor
 from gateway.protocols import PodRef
@@ -139,13 +140,18 @@ async def _hear(call: Call, message: bytes) -> None:
 
 
 @asynccontextmanager
-async def replaying() -> AsyncIterator[Replay]:
-    """Play recordings while the block runs. What went wrong on this side is raised at its end."""
+async def replaying(tls: tuple[SSLContext, SSLContext] | None = None) -> AsyncIterator[Replay]:
+    """Play recordings while the block runs. What went wrong on this side is raised at its end.
+
+    `tls` has a server's and its client's context.
+    """
 
     async def serve(call: Call) -> None:
         with suppress(ConnectionError):  # what its user saw of that is what counts
             await replay.serve(call)
 
-    async with serving(serve) as api:
+    server, client = tls or (None, None)
+    async with serving(serve, server) as api:
+        api.tls = client
         replay = Replay(api)
         yield replay

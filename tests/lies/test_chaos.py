@@ -4,8 +4,10 @@ import hashlib
 import random
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +118,66 @@ def test_many_clients_are_right_or_told(world: Stack, pod: Pod) -> None:
         except AssertionError as error:
             wrong[which] = error
     assert not wrong
+
+
+def copy(pod: Pod, old: bool, source: str, target: str) -> subprocess.CompletedProcess[bytes]:
+    """Run scp, with its old protocol or over SFTP."""
+    argv = ["scp", *(["-O"] if old else []), *pod.options, "-P", pod.port]
+    places = [place.replace("POD:", f"{pod.where}:") for place in (source, target)]
+    return subprocess.run([*argv, *places], capture_output=True, timeout=_WITHIN)
+
+
+def copied(world: Stack, pod: Pod, folder: Path, seed: int, *, old: bool) -> bool:
+    """Copy a file up and down through chaos; return whether both went well."""
+    data = random.Random(seed).randbytes(random.Random(-seed).choice([1000, 200_000, 1_000_000]))
+    path, back, there = folder / "data", folder / "back", f"POD:/tmp/copy{seed}{old:d}"
+    path.write_bytes(data)
+    back.unlink(missing_ok=True)
+    world.chaos.draw = chaos.by_seed(seed, 0.5)
+    try:
+        up = copy(pod, old, str(path), there)
+    finally:
+        world.chaos.draw = chaos.calm
+    assert up.returncode == 0 or up.stderr
+    if up.returncode:
+        return False
+    digest = ssh(pod, f"sha256sum <{there.removeprefix('POD:')}").stdout
+    assert digest.split()[0].decode() == hashlib.sha256(data).hexdigest()
+    world.chaos.draw = chaos.by_seed(-seed, 0.5)
+    try:
+        down = copy(pod, old, there, str(back))
+    finally:
+        world.chaos.draw = chaos.calm
+    assert down.returncode == 0 or down.stderr
+    if down.returncode == 0:
+        assert back.read_bytes() == data
+    return down.returncode == 0
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["scp -O", "scp"])
+def test_a_copy_is_right_or_told(world: Stack, pod: Pod, tmp_path: Path, old: bool) -> None:
+    well = [copied(world, pod, tmp_path, seed, old=old) for seed in range(1, 9)]
+    assert True in well
+    assert False in well
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("old", [True, False], ids=["scp -O", "scp"])
+def test_many_copies_are_right_or_told(world: Stack, pod: Pod, tmp_path: Path, old: bool) -> None:
+    for seed in MANY_SEEDS:
+        copied(world, pod, tmp_path, seed, old=old)
+
+
+def test_the_proxy_runs_alone(world: Stack) -> None:
+    to = f"127.0.0.1:{world.chaos.port}"
+    argv = [sys.executable, "-m", "tests.lies.chaos", "--to", to, "--round-trip", "5"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            address = process.stdout.readline().split()[0].decode()
+            asked = ["curl", "-sS", "-m", "20", f"http://{address}/version"]
+            done = subprocess.run(asked, capture_output=True, timeout=_WITHIN)
+            assert b"Unauthorized" in done.stdout or b"gitVersion" in done.stdout
+        finally:
+            process.terminate()

@@ -1,68 +1,97 @@
-"""Lies nobody recorded, told to the engine: what a user sees, and that it is soon."""
+"""Lies nobody recorded, told to the engine in the clear and under TLS: what a user soon sees."""
 
 import asyncio
+import ssl
+from pathlib import Path
 
 import pytest
 
 from gateway.exec import ExecRefused
 from gateway.wrapper import Command, Kind
-from tests.gateway.fake_api import POD, Recorder, serving
+from tests.gateway.fake_api import POD, Call, FakeApi, Recorder, serving
+from tests.gateway.test_tls import contexts
 
-from .made_up import TABLE, Row
+from .made_up import TABLE
+from .user import BROKEN, Seen
+
+Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 # An engine that waits for an answer waits 30 s; nothing else may take nearly as long.
 _SOON = 15.0
 _LONGEST_LINE = 500
+SOON = [name for name, row in TABLE.items() if not row.slow]
+LATER = [name for name, row in TABLE.items() if row.slow]
 
 
-async def told(row: Row, within: float) -> tuple[int, str, Recorder]:
+async def lie(call: Call) -> None:
+    """Tell the lie that the command asks for."""
+    await TABLE[call.command[-1]].lie(call)
+
+
+async def ask(api: FakeApi, name: str, within: float) -> Seen:
     sink = Recorder()
-    async with serving(row.lie) as api, asyncio.timeout(within):
+    async with asyncio.timeout(within):
         try:
-            running = await api.executor.start(POD, Command(Kind.COMMAND, [b"x"]), sink)
+            command = Command(Kind.COMMAND, [name.encode()])
+            running = await api.executor.start(POD, command, sink)
         except ExecRefused as refused:
-            return 255, str(refused), sink
+            return Seen(BROKEN, b"", b"", str(refused))
         try:
-            running.write(bytes(row.stdin))
+            running.write(bytes(TABLE[name].stdin))
             outcome = await sink.outcome
         finally:
             running.leave()
-    return 255 if outcome.exit_code is None else outcome.exit_code, outcome.broken or "", sink
+    code = BROKEN if outcome.exit_code is None else outcome.exit_code
+    return Seen(code, bytes(sink.out), bytes(sink.err), outcome.broken or "")
 
 
-def check(row: Row, code: int, line: str) -> None:
-    assert code == row.code
-    assert line.startswith(row.line)
-    assert bool(line) == bool(row.line)
-    assert line.isprintable(), "it could play tricks on a terminal"
-    assert len(line) <= _LONGEST_LINE
+async def ask_all(names: list[str], tls: Contexts | None, within: float) -> dict[str, Seen]:
+    server, client = tls or (None, None)
+    async with serving(lie, server) as api, asyncio.TaskGroup() as group:
+        api.tls = client
+        asked = {name: group.create_task(ask(api, name, within)) for name in names}
+    return {name: task.result() for name, task in asked.items()}
 
 
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if not row.slow])
-async def test_a_lie_is_seen_through(name: str) -> None:
-    row = TABLE[name]
-    code, line, sink = await told(row, _SOON)
-    check(row, code, line)
-    assert sink.out.startswith(row.out)
-    assert sink.err == row.err
+@pytest.fixture(scope="module", params=["clear", "TLS"])
+def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Seen]:
+    tls = contexts(tmp_path_factory.mktemp("tls")) if request.param == "TLS" else None
+    return asyncio.run(ask_all(SOON, tls, _SOON))
+
+
+@pytest.mark.parametrize("name", SOON)
+def test_a_lie_is_seen_through(told: dict[str, Seen], name: str) -> None:
+    check(name, told[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.slow])
-async def test_a_slow_lie_is_seen_through(name: str) -> None:
-    code, line, _ = await told(TABLE[name], 60.0)
-    check(TABLE[name], code, line)
+@pytest.mark.parametrize("name", LATER)
+def test_a_slow_lie_is_seen_through(name: str, tmp_path: Path) -> None:
+    check(name, asyncio.run(ask_all([name], contexts(tmp_path), 60.0))[name])
+
+
+def check(name: str, user: Seen) -> None:
+    row = TABLE[name]
+    assert user.code == row.code
+    assert user.out.startswith(row.out)
+    assert user.err == row.err
+    assert user.line.startswith(row.line)
+    assert bool(user.line) == bool(row.line)
+    assert user.line.isprintable(), "it could play tricks on a terminal"
+    assert len(user.line) <= _LONGEST_LINE
 
 
 @pytest.mark.parametrize("after", range(1, 20))
 async def test_a_command_that_ends_while_stdin_flows_keeps_its_code(after: int) -> None:
     """Whenever the server throws the link away: `yes | ssh pod head` must not end as broken."""
-    row = TABLE["the_end_of_it_while_stdin_flows"]
+    name = "the_end_of_it_while_stdin_flows"
     sink = Recorder()
-    async with serving(row.lie) as api, asyncio.timeout(_SOON):
-        running = await api.executor.start(POD, Command(Kind.COMMAND, [b"x"]), sink)
+    async with serving(lie) as api, asyncio.timeout(_SOON):
+        running = await api.executor.start(POD, Command(Kind.COMMAND, [name.encode()]), sink)
         while not sink.outcome.done():
             running.write(bytes(4096 * after))
             await asyncio.sleep(0)
         running.leave()
-    assert sink.outcome.result().exit_code == row.code
+    assert sink.outcome.result().exit_code == TABLE[name].code

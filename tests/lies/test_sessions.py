@@ -2,9 +2,12 @@
 
 import asyncio
 from fnmatch import fnmatchcase
+from pathlib import Path
+from ssl import SSLContext
 
 import pytest
 
+from tests.gateway.test_tls import contexts
 from tests.recorded import files
 
 from .expected import BROKEN, FALSE_ANSWERS, NOT_PLAYED, expected, sessions, ways, why_not_played
@@ -30,7 +33,9 @@ _AT_ONCE = 16
 Results = dict[tuple[str, str], Seen | Exception]
 
 
-async def play(sessions: list[tuple[str, str]]) -> Results:
+async def play(
+    sessions: list[tuple[str, str]], tls: tuple[SSLContext, SSLContext] | None = None
+) -> Results:
     """Play all of them, some at a time, to one engine."""
     seen: Results = {}
     waiting = iter(sessions)
@@ -42,7 +47,7 @@ async def play(sessions: list[tuple[str, str]]) -> Results:
             except Exception as error:  # noqa: BLE001 - that case's own test raises it
                 seen[name, how] = error
 
-    async with replaying() as replay, asyncio.TaskGroup() as group:
+    async with replaying(tls) as replay, asyncio.TaskGroup() as group:
         for _ in range(_AT_ONCE):
             group.create_task(some())
     return seen
@@ -69,6 +74,12 @@ def test_a_user_sees(seen: Results, case_: str) -> None:
 @pytest.mark.parametrize(("name", "how"), LATER, ids=[f"{name}-{how}" for name, how in LATER])
 def test_a_user_of_a_heavy_one_sees(name: str, how: str) -> None:
     check(name, how, asyncio.run(play([(name, how)]))[name, how])
+
+
+@pytest.mark.slow
+def test_a_user_sees_the_same_under_tls(tmp_path: Path) -> None:
+    for (name, how), seen in asyncio.run(play(ALL, contexts(tmp_path))).items():
+        check(name, how, seen)
 
 
 def check(name: str, how: str, user: Seen | Exception) -> None:
