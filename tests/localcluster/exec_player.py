@@ -218,7 +218,7 @@ class Player:
         got: list[str] | None = None
         while got != wanted and loop.time() < deadline:
             got = await self._ps(numbers[0], has_parent)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
         if self.wanted.end != "open":
             await asyncio.sleep(PAUSE)
             got = await self._ps(numbers[0], has_parent)
