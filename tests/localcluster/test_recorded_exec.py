@@ -43,6 +43,8 @@ LEFT_OUT: dict[str, str] = {
 CASES: tuple[str, ...] = tuple(name for name in _RECORDED if name not in LEFT_OUT)
 
 _AT_ONCE = 32
+# Where the two modes do the same by the same code, and playing it costs most.
+_SLOW = re.compile("translated/(abort_|big_std|slow_reader|leak_)")
 _BIG = re.compile("/(big_std|slow_reader|stdin_backpressure|abort_flood)")
 _IDLE_PACE = 0.1
 _OVER_TLS = (
@@ -214,7 +216,10 @@ def _compare(outcome: Outcome | Exception) -> None:
         assert got == wanted
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one, marks=[pytest.mark.slow] if _SLOW.search(one) else []) for one in CASES],
+)
 def test_a_session_is_as_it_was_recorded(
     outcomes: dict[str, Outcome | Exception], name: str
 ) -> None:
