@@ -90,7 +90,8 @@ class Exec:
         self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
         self._release: asyncio.TimerHandle | None = None
         self._end: asyncio.TimerHandle | None = None
-        self._paused = False
+        self._paused = self._full = False
+        self._late_size: bytes | None = None
 
     # What the owner does.
 
@@ -112,9 +113,18 @@ class Exec:
             log.warning("exec_cannot_end_stdin", protocol=self._protocol)
 
     def resize(self, columns: int, rows: int) -> None:
-        """Tell the terminal's size. Without a tty nothing is sent: it could wedge the stream."""
+        """Tell the terminal's size; the last one only, where they come faster than they go.
+
+        Without a tty nothing is sent: it could wedge the stream.
+        """
         if self.tty and columns and rows:
-            self._link.send(frames.resize(columns, rows))
+            self._late_size = frames.resize(columns, rows)
+            self._send_late_size()
+
+    def _send_late_size(self) -> None:
+        if self._late_size and not self._full:
+            self._link.send(self._late_size)
+            self._late_size = None
 
     def pause(self) -> None:
         """Hold output back, so that in the end the command itself has to wait."""
@@ -164,7 +174,9 @@ class Exec:
 
     def writable(self, *, ready: bool) -> None:
         """Pass backpressure on."""
+        self._full = not ready
         if self._sink:
+            self._send_late_size()
             self._sink.stdin_ready(ready=ready)
 
     def lost(self, reason: str) -> None:

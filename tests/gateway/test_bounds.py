@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,52 @@ async def test_forwarding_is_refused_as_fast_as_it_is_asked(tmp_path: Path, name
             assert (await client.receive())[0] == REQUEST_FAILURE
             most = max(most, len(bench.connection._global_request_queue))
         assert most <= 1
+
+
+async def test_sizes_wait_for_the_link_and_the_last_one_counts(tmp_path: Path) -> None:
+    go = asyncio.Event()
+    sizes: list[bytes] = []
+
+    async def script(call: Call) -> None:
+        call.upgrade()
+        if call.is_hangup:
+            call.finish(0)
+            return
+        await go.wait()
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                message = (await call.receive())[1]
+                if message[0] == 4:
+                    sizes.append(message)
+
+    async with through(tmp_path, script) as bench, bench.raw(run=False) as client:
+        await client.send(session_open())
+        assert (await client.receive())[0] == CHANNEL_CONFIRMED
+        terminal = string(b"xterm") + struct.pack(">IIII", 80, 24, 0, 0) + string(b"\0")
+        await client.send(request(b"pty-req", terminal))
+        await client.send(request(b"exec", string(b"cat")))
+        for _ in range(2):
+            assert (await client.receive())[0] == CHANNEL_SUCCESS
+        await eventually(lambda: bench.channel._session._serving)  # type: ignore[attr-defined]
+        stuck = 0
+        while stuck < 50:
+            stuck += 1
+            if bench.channel._recv_window >= 30_000:
+                await client.send(data(bytes(30_000)))
+                stuck = 0
+            await asyncio.sleep(0.002)
+        transport = bench.channel._session._serving._link._transport  # type: ignore[attr-defined]
+        held = transport.get_write_buffer_size()
+        for rows in range(1, 3001):
+            client.put(request(b"window-change", struct.pack(">IIII", 80, rows, 0, 0)))
+        await client.flush()
+        answers = 0
+        while answers < 3000:
+            answers += (await client.receive())[0] == CHANNEL_SUCCESS
+        assert transport.get_write_buffer_size() == held
+        go.set()
+        await eventually(lambda: sizes and b"3000" in sizes[-1])
+        assert len(sizes) <= 2
 
 
 async def test_two_channels_share_a_slow_connection(tmp_path: Path) -> None:
