@@ -14,12 +14,13 @@ import asyncssh
 from gateway import algorithms
 from gateway.admission import Admission, Limits, Visit
 from gateway.buffers import Buffers
-from gateway.connection import Connection, Owner
+from gateway.connection import Connection
 from gateway.cuts import Cut, Cuts
 from gateway.exec import Executor
 from gateway.hostkeys import HostKey, HostKeys
 from gateway.life import Life, Surroundings
 from gateway.listener import Listener
+from gateway.owner import Owner
 from gateway.protocols import Core
 from gateway.session import Session
 

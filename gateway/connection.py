@@ -1,18 +1,15 @@
-"""One SSH connection: who signed, and the channels it may open.
+"""One SSH connection: when its key exchange begins, who signed, when it must go.
 
 It leans on private parts of asyncssh, whose version is pinned for that.
 """
 
 import asyncio
-import base64
 import contextlib
-import hashlib
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import asyncssh
 import structlog
@@ -21,10 +18,9 @@ from asyncssh.logging import SSHLogger
 from asyncssh.misc import OptExcInfo
 from asyncssh.packet import Boolean, NameList, SSHPacket, String
 
-from gateway import algorithms, userauth
+from gateway import algorithms, keys, userauth
 from gateway.admission import Admission, Pace, Visit
 from gateway.buffers import Buffers
-from gateway.channel import Channel
 from gateway.fastpath import FastPath
 from gateway.protocols import Core, Route
 from gateway.userauth import AuthRequest
@@ -54,6 +50,7 @@ class Connection(FastPath):
         self._admission = admission
         self._visit = visit
         self._rekeys = Pace(_REKEYS_PER_SECOND)
+        self._greeted = False
         self._dismissal = ""
         self._last_call: asyncio.TimerHandle | None = None
         self.fingerprint: str | None = None
@@ -154,14 +151,17 @@ class Connection(FastPath):
         if not self._auth_in_progress:
             raise asyncssh.ProtocolError("authentication request before the service's")
         request = userauth.parse(packet)
-        if request.method != b"none" and not self._admission.attempt(self._visit):
+        # Clients begin with "none" to learn what there is.
+        free = request.method == b"none" and not self._greeted
+        self._greeted = True
+        if not free and not self._admission.attempt(self._visit):
             raise asyncssh.ProtocolError("Too many authentication failures")
         with self._reading_paused():
             await self._answer(request)
 
     async def _answer(self, request: AuthRequest) -> None:
         """Let in whoever signed with the key of a live rental; the key that signed decides."""
-        name = fingerprint(request.key)
+        name = keys.fingerprint(request.key)
         route = await self._resolve(name) if request.may_pass else None
         if self._transport is None:
             return
@@ -245,64 +245,3 @@ class Connection(FastPath):
         MSG_KEXINIT: _process_kexinit,
         MSG_USERAUTH_REQUEST: _process_userauth_request,
     }
-
-
-def fingerprint(key_data: bytes) -> str:
-    """Name a key blob as ``ssh-keygen -l`` does."""
-    digest = hashlib.sha256(key_data).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-class Owner(asyncssh.SSHServer):
-    """asyncssh's questions about one connection, answered. What is not here is refused."""
-
-    def __init__(
-        self, make_session: Callable[[Connection], asyncssh.SSHServerSession[bytes]]
-    ) -> None:
-        self._make_session = make_session
-        self._connection: Connection
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Remember whose questions these are."""
-        assert isinstance(conn, Connection)
-        self._connection = conn
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count the connection out."""
-        del exc
-        self._connection.left()
-
-    def session_requested(
-        self,
-    ) -> tuple[Channel, asyncssh.SSHServerSession[bytes]] | bool:
-        """Open a session channel, while there may be one more."""
-        if self._connection.route is None:
-            return False
-        full = self._connection.open_session()
-        if full:
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, full)
-        return Channel(self._connection, self._connection), self._make_session(self._connection)
-
-    def connection_requested(self, *_: object) -> NoReturn:
-        """Refuse -L, -D and -W."""
-        raise _no_forwarding()
-
-    def unix_connection_requested(self, dest_path: str) -> NoReturn:
-        """Refuse -L to a socket's path."""
-        del dest_path
-        raise _no_forwarding()
-
-    def tun_requested(self, unit: int | None) -> NoReturn:
-        """Refuse -w."""
-        del unit
-        raise _no_forwarding()
-
-    def tap_requested(self, unit: int | None) -> NoReturn:
-        """Refuse -w with Tunnel=ethernet."""
-        del unit
-        raise _no_forwarding()
-
-
-def _no_forwarding() -> asyncssh.ChannelOpenError:
-    reason = "forwarding is disabled here"
-    return asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)

@@ -1,5 +1,7 @@
 """OpenSSH public keys: read one, refuse the weak, name it by fingerprint, mint a pair."""
 
+import base64
+import hashlib
 from dataclasses import dataclass, field
 
 import asyncssh
@@ -96,6 +98,12 @@ def check_strength(key: asyncssh.SSHKey) -> None:
 
 def _rsa_bits(key: asyncssh.SSHKey) -> int:
     return int(getattr(key.pyca_key, "key_size", 0))
+
+
+def fingerprint(blob: bytes) -> str:
+    """Name a key blob as ``ssh-keygen -l`` does."""
+    digest = hashlib.sha256(blob).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def mint(comment: str) -> Minted:

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.admission import Limits
 from gateway.bastion import Bastion
-from gateway.connection import fingerprint
 from gateway.exec import Executor
 from gateway.hostkeys import HostKeys
+from gateway.keys import fingerprint
 from gateway.protocols import ApiServer, PodRef, Route, SessionClosed, SessionOpened
 
 from .raw_client import RawClient, string

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, padding, rsa
 from structlog.testing import capture_logs
 
 from gateway.algorithms import SIGNATURES
-from gateway.connection import fingerprint
+from gateway.keys import fingerprint
 
 from .doors import Door, Key, asking, door, make_key, signed
 from .raw_client import (
@@ -258,6 +258,23 @@ async def test_the_eleventh_key_is_one_too_many(front: Door, a: Key) -> None:
         assert await said(client, *probes) == [FAILURE] * 10
         await client.send(signed(client, a))
         assert await client.ends() == "Too many authentication failures"
+
+
+async def test_asking_for_nothing_is_free_once(front: Door, a: Key) -> None:
+    nothing = b"\x32" + string(b"kgpu") + string(b"ssh-connection") + string(b"none")
+    async with RawClient.ready(front.port) as client:
+        assert await said(client, *[nothing] * 11) == [FAILURE] * 11
+        await client.send(nothing)
+        assert await client.ends() == "Too many authentication failures"
+    async with RawClient.ready(front.port) as client:
+        assert await said(client, nothing, signed(client, a)) == [FAILURE, SUCCESS]
+
+
+async def test_what_a_client_calls_itself_is_made_printable(front: Door, a: Key) -> None:
+    async with RawClient.ready(front.port, b"SSH-2.0-x\x1b[31m\t" + b"y" * 200) as client:
+        assert await said(client, signed(client, a)) == [SUCCESS]
+        await leads_to(front, client)
+    assert front.core.opened_by[0].client == "x?[31m?" + "y" * 200
 
 
 async def test_a_lookup_that_breaks_is_told_logged_and_hurts_nobody_else(
