@@ -104,6 +104,12 @@ class Admission:
         self._connections: Counter[str] = Counter()
         self._sessions: Counter[str] = Counter()
 
+    def remember(self, address: str, seconds_ago: float) -> None:
+        """Know an address again that somebody logged in from before a restart."""
+        network = source(address)
+        if network is not None:
+            self._record.welcome(str(network), self._now() - seconds_ago)
+
     def arrive(self, address: str) -> Visit | Refusal:
         """Take a connection in, or say why not. Every visit must `leave`."""
         network = source(address)

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import asyncssh
@@ -56,6 +56,11 @@ class Bastion:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # asyncssh tells every command at INFO.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+    def remember(self, peers: Iterable[tuple[str, float]]) -> None:
+        """Know addresses again that somebody logged in from, so many seconds ago; oldest first."""
+        for address, seconds_ago in peers:
+            self._admission.remember(address, seconds_ago)
 
     def cut(self, rental: str, reason: str, sentence: str) -> None:
         """End a rental's open sessions and connections; each client is told the sentence."""

@@ -5,6 +5,7 @@ the next one.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -23,10 +24,11 @@ _RETRY_SECONDS = 5.0
 _MAX_WAITING = 100_000
 _DAY_SECONDS = 86_400
 _FORGET_AT_ONCE = 5_000
+_MAX_PEERS = 65_536
 
 
 class Audit:
-    """Takes what sessions report and writes it. `run` must run meanwhile, `flush` comes last."""
+    """Takes what sessions report and writes it. `run` must run meanwhile, `finish` comes last."""
 
     def __init__(self, db: Database, clock: Clock, *, kept_days: int) -> None:
         self._db = db
@@ -42,6 +44,13 @@ class Audit:
             lost = await sessions.close_open(tx, self._clock.now_ms(), DAEMON_LOST)
         if lost:
             log.warning("audit.sessions_lost", sessions=lost)
+
+    async def recent_peers(self, days: int) -> Sequence[tuple[str, float]]:
+        """Return the addresses that sessions came from lately, with how many seconds ago."""
+        now = self._clock.now_ms()
+        async with self._db.reading() as rx:
+            found = await sessions.peers(rx, now - days * _DAY_SECONDS * 1000, _MAX_PEERS)
+        return [(address, max(0, now - at) / 1000) for address, at in found]
 
     def opened(self, session: Session) -> None:
         """Take note of a session that began."""
@@ -64,6 +73,15 @@ class Audit:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write())
             tasks.create_task(self._forget_daily())
+
+    async def finish(self) -> None:
+        """Write what is waiting, for the last time."""
+        try:
+            await self.flush()
+        except StoreUnavailable as error:
+            lost = len(self._opened) + len(self._closed)
+            # No traceback: it is the disk's failure, not ours.
+            log.error("audit.rows_lost", rows=lost, error=str(error))  # noqa: TRY400
 
     async def flush(self) -> None:
         """Write what is waiting. Raises StoreUnavailable; then it still waits."""

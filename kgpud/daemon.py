@@ -109,7 +109,7 @@ async def running(
             for loop in loops:
                 loop.cancel()
         await parts.services.rentals.flush_activity()
-        await parts.audit.flush()
+        await parts.audit.finish()
 
 
 async def _build(
@@ -139,6 +139,7 @@ async def _build(
     routing = Routing(rentals, accounts, audit, clock, cluster.namespace)
     host_keys = HostKeys(config.state / statefolder.HOST_KEY)
     bastion = Bastion(routing, executor, host_keys, config.ssh.limits())
+    bastion.remember(await audit.recent_peers(config.ssh.known_days))
     installed = settings.installation.id
     told = config.ssh_address(bound(sockets.ssh))
     services = Services(

@@ -76,6 +76,16 @@ async def newest(
     return [(_session(row), str(row["email"])) for row in rows]
 
 
+async def peers(conn: Connection, since: int, limit: int) -> Sequence[tuple[str, int]]:
+    """Return where sessions since a time came from, and when the last one did; oldest first."""
+    rows = await conn.rows(
+        "SELECT peer, max(opened_at) AS at FROM sessions WHERE opened_at >= ?"
+        " GROUP BY peer ORDER BY at DESC LIMIT ?",
+        (since, limit),
+    )
+    return [(str(row["peer"]), int(row["at"])) for row in reversed(rows)]
+
+
 def _session(row: Row) -> Session:
     return Session(
         session_id=row["session_id"],

@@ -148,6 +148,20 @@ def test_an_address_somebody_logged_in_from_is_not_shut_out(clock: Clock) -> Non
     assert admission.arrive(HERE) is Refusal.PENALTY
 
 
+def test_an_address_is_known_again_after_a_restart(clock: Clock) -> None:
+    admission = Admission(Limits(known_seconds=3600), clock)
+    admission.remember(HERE, 3000)
+    admission.remember(THERE, 3700)
+    admission.remember("nonsense", 0)
+    for address in (HERE, THERE):
+        for _ in range(4):
+            fail(admission, address)
+    come(admission, HERE)
+    assert admission.arrive(THERE) is Refusal.PENALTY
+    clock.now += 601
+    assert fail(admission, HERE) is None
+
+
 def test_exempt_networks_know_neither_penalties_nor_shares(clock: Clock) -> None:
     exempt = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
     limits = Limits(

@@ -130,6 +130,17 @@ async def test_a_full_disk_costs_no_row(db: Database, clock: ManualClock) -> Non
         assert len(await sessions.newest(rx, 5000)) == len(names)
 
 
+async def test_peers_of_the_last_days_are_told_oldest_first(
+    db: Database, clock: ManualClock
+) -> None:
+    audit = Audit(db, clock, kept_days=100)
+    for number, (peer, days) in enumerate([("a", 1), ("a", 5), ("b", 3), ("c", 9)]):
+        session = began(f"s{number}", START_MS - days * DAY * 1000)
+        audit.opened(dataclasses.replace(session, peer=peer))
+    await audit.finish()
+    assert await audit.recent_peers(7) == [("b", 3 * DAY), ("a", DAY)]
+
+
 async def test_old_rows_are_forgotten_and_open_ones_kept(db: Database, clock: ManualClock) -> None:
     audit = Audit(db, clock, kept_days=30)
     old, new = START_MS - 31 * DAY * 1000, START_MS - 29 * DAY * 1000
