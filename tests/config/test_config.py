@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from gateway.admission import Limits
+from gateway.penalties import Penalties
 from kgpud.cli import main
 from kgpud.config import Address, Config, ConfigError, GpuClass, load
 
@@ -62,6 +65,31 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     assert load(written(tmp_path, "")) == Config()
 
 
+def test_the_default_limits_are_the_gateway_s_own() -> None:
+    ours = Config().ssh.limits()
+    assert dataclasses.replace(ours, exempt=()) == Limits()
+    assert ip_network("127.0.0.0/8") in ours.exempt
+
+
+def test_every_limit_of_the_front_door_can_be_set(tmp_path: Path) -> None:
+    lines, nested = [], []
+    for field in dataclasses.fields(Limits):
+        if field.name in ("penalties", "exempt", "known_seconds"):
+            continue
+        lines.append(f"{field.name} = 7")
+    nested = [f"{field.name} = 7.0" for field in dataclasses.fields(Penalties)]
+    text = "\n".join(
+        ["[ssh]", *lines, "known_days = 7", 'exempt = ["192.0.2.0/24"]', "[ssh.penalties]", *nested]
+    )
+    limits = load(written(tmp_path, text)).ssh.limits()
+    assert limits == Limits(
+        **{line.split()[0]: 7 for line in lines},
+        known_seconds=7 * 86_400.0,
+        penalties=Penalties(7, 7, 7, 7, 7),
+        exempt=(ip_network("192.0.2.0/24"),),
+    )
+
+
 def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
     config = load(written(tmp_path, "[gpu.h200]\nprice_per_hour = 5000"))
     assert config.gpu == {"h200": GpuClass(5000, "")}
@@ -71,6 +99,14 @@ def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
     ("text", "named"),
     [
         ("foo = 1", "foo: unknown setting"),
+        ("[ssh]\nattempts = 0", "ssh.attempts: "),
+        ('[ssh]\nattempts = "6"', "ssh.attempts: must be a whole number"),
+        ("[ssh]\nstartups_rate = 101", "ssh.startups_rate: must be a percentage"),
+        ('[ssh]\nexempt = ["10.0.0.1/8"]', "ssh.exempt.0: must be a network such as"),
+        ('[ssh]\nexempt = "10.0.0.0/8"', "ssh.exempt: must be a list"),
+        ('[ssh]\nlogin_seconds = "60"', "ssh.login_seconds: must be a whole number"),
+        ("[ssh.penalties]\nrefused = -1.0", "ssh.penalties.refused: "),
+        ("[ssh.penalties]\ncrash = 90", "ssh.penalties.crash: unknown setting"),
         ("[http]\nlsten = 1", "http.lsten: unknown setting"),
         ("[httpd]", "httpd: unknown setting"),
         ("[gpu.a]\nprice_per_hour = 1\ncolour = 2", "gpu.a.colour: unknown setting"),

@@ -1,6 +1,8 @@
 """A flood of connections that never log in costs nobody who works a keystroke."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .dev import Pod, eventually, make_key, rent
@@ -95,3 +98,29 @@ def test_a_penalty_shuts_a_stranger_out_and_runs_out(tmp_path: Path, kubeconfig:
         # Another address, and this one when its time is over.
         assert b"Permission denied" in stranger.ssh("-b127.0.0.8", "true").stderr
         eventually(lambda: not shut_out())
+
+
+def test_out_of_descriptors_it_says_so_and_recovers(tmp_path: Path, kubeconfig: Path) -> None:
+    config = write_config(tmp_path, kubeconfig)
+    log = config.with_suffix(".log")
+    with serving(config) as daemon:
+        pod = rent(front(config, daemon, sign_up(config)), make_key(tmp_path / "key"))
+        inside = pod.start("cat")
+        assert inside.stdin
+        assert inside.stdout
+        inside.stdin.write(b"in\n")
+        inside.stdin.flush()
+        assert inside.stdout.readline() == b"in\n"
+        process = psutil.Process(daemon.pid)
+        limit = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + 4, limit[1]))
+        with contextlib.ExitStack() as held:
+            address = ("127.0.0.1", int(pod.port))
+            for _ in range(30):
+                held.enter_context(socket.create_connection(address, 20))
+            eventually(lambda: b"ssh.accept_failed" in log.read_bytes())
+            process.rlimit(psutil.RLIMIT_NOFILE, limit)
+            # Those who waited meanwhile are served now.
+            assert pod.ssh("exit 4").returncode == 4
+        assert inside.communicate(b"still here", timeout=20)[0] == b"still here"
+        assert log.read_bytes().count(b"ssh.accept_failed") < 20
