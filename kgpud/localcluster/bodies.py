@@ -74,7 +74,7 @@ def decoded(document: Document, kind: Kind, validation: str) -> Given:
         raise bad_request(f"{cannot}: {error}") from None
     if unread and validation == "Strict":
         raise bad_request(f"{cannot}: strict decoding error: {', '.join(unread)}")
-    cleaned = schema.without_nulls(schema.known(kind.name, document))
+    cleaned = schema.known(kind.name, document)
     # Empty maps and lists of metadata are not written (Go's omitempty).
     metadata = {key: one for key, one in (cleaned.get("metadata") or {}).items() if one}
     named = {"kind": kind.name, "apiVersion": kind.api_version, "metadata": metadata}

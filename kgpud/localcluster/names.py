@@ -42,7 +42,8 @@ def label_trouble(value: str) -> str | None:
     return None if re.fullmatch(_LABEL, value) else _LABEL_RULE
 
 
-def _subdomain_trouble(value: str) -> str | None:
+def name_trouble(value: str) -> str | None:
+    """Return why a text is no DNS subdomain, None where it is one."""
     if len(value) > _LONGEST_SUBDOMAIN:
         return f"must be no more than {_LONGEST_SUBDOMAIN} characters"
     return None if re.fullmatch(_SUBDOMAIN, value) else _SUBDOMAIN_RULE
@@ -63,33 +64,39 @@ def metadata_causes(kind: str, document: Document) -> Iterator[Cause]:
     else:
         is_role = kind.endswith(("Role", "RoleBinding"))
         rules = {"Namespace": label_trouble}
-        trouble = _path_trouble if is_role else rules.get(kind, _subdomain_trouble)
+        trouble = _path_trouble if is_role else rules.get(kind, name_trouble)
         if words := trouble(name):
             yield wrong("metadata.name", name, words)
     for key, value in (metadata.get("labels") or {}).items():
-        yield from _key_causes("metadata.labels", key)
+        yield from label_key_causes("metadata.labels", key)
         if len(value) > _LONGEST_LABEL:
             words = f"must be no more than {_LONGEST_LABEL} characters"
             yield wrong("metadata.labels", value, words)
         if not re.fullmatch(f"({_PART})?", value):
             yield wrong("metadata.labels", value, _VALUE_RULE)
     yield from _annotation_causes(metadata.get("annotations") or {})
+    for number, owner in enumerate(metadata.get("ownerReferences") or []):
+        for field in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(field):
+                words = f"{field} must not be empty"
+                yield wrong(f"metadata.ownerReferences[{number}].{field}", "", words)
 
 
 def _annotation_causes(annotations: dict[str, str]) -> Iterator[Cause]:
     for key in annotations:
-        yield from _key_causes("metadata.annotations", key, lower=True)
+        yield from label_key_causes("metadata.annotations", key, lower=True)
     if sum(len(f"{k}{v}".encode()) for k, v in annotations.items()) > _MOST_ANNOTATIONS:
         words = f"Too long: may not be more than {_MOST_ANNOTATIONS} bytes"
         yield Cause("metadata.annotations", "FieldValueTooLong", words)
 
 
-def _key_causes(field: str, key: str, *, lower: bool = False) -> Iterator[Cause]:
+def label_key_causes(field: str, key: str, *, lower: bool = False) -> Iterator[Cause]:
+    """Yield why a text is no key of a label."""
     checked = key.lower() if lower else key
     prefix, slash, name = checked.rpartition("/")
     if slash and not prefix:
         yield wrong(field, key, "prefix part must be non-empty")
-    elif slash and (words := _subdomain_trouble(prefix)):
+    elif slash and (words := name_trouble(prefix)):
         yield wrong(field, key, f"prefix part {words}")
     if not name:
         yield wrong(field, key, "name part must be non-empty")

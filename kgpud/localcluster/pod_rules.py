@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kgpud.localcluster import quantity
+from kgpud.localcluster import quantity, source_rules
 from kgpud.localcluster.errors import (
     Cause,
     duplicate,
@@ -35,6 +35,9 @@ def causes(pod: Document) -> Iterator[Cause]:
     spec = pod["spec"]
     volumes = [volume.get("name", "") for volume in spec.get("volumes") or []]
     yield from _name_causes("spec.volumes", volumes)
+    for number, volume in enumerate(spec.get("volumes") or []):
+        yield from source_rules.volume_causes(f"spec.volumes[{number}]", volume)
+    yield from source_rules.affinity_causes("spec.affinity", spec.get("affinity") or {})
     if not spec.get("containers"):
         yield required("spec.containers")
     containers = spec.get("containers") or []
@@ -67,9 +70,7 @@ def _container_causes(where: str, container: Document, volumes: Sequence[str]) -
     if container["imagePullPolicy"] not in _PULL_POLICIES:
         policy = container["imagePullPolicy"]
         yield unsupported(f"{where}.imagePullPolicy", policy, _PULL_POLICIES)
-    for number, variable in enumerate(container.get("env") or []):
-        if not variable.get("name"):
-            yield required(f"{where}.env[{number}].name")
+    yield from source_rules.env_causes(where, container)
     yield from _resource_causes(f"{where}.resources", container["resources"])
     for number, mount in enumerate(container.get("volumeMounts") or []):
         at = f"{where}.volumeMounts[{number}]"
@@ -77,7 +78,7 @@ def _container_causes(where: str, container: Document, volumes: Sequence[str]) -
     if container.get("workingDir"):
         yield from _path_causes(f"{where}.workingDir", container["workingDir"])
     for name in ("readinessProbe", "livenessProbe", "startupProbe"):
-        yield from _probe_causes(f"{where}.{name}", container.get(name))
+        yield from source_rules.probe_causes(f"{where}.{name}", container.get(name))
 
 
 def _mount_causes(where: str, mount: Document, volumes: Sequence[str]) -> Iterator[Cause]:
@@ -96,18 +97,6 @@ def _path_causes(field: str, path: str) -> Iterator[Cause]:
     """Stricter than Kubernetes: here a path must be absolute and can't leave the pod's root."""
     if not path.startswith("/") or ".." in path.split("/") or "\0" in path:
         yield wrong(field, path, "must be an absolute path without '..'")
-
-
-def _probe_causes(where: str, probe: Document | None) -> Iterator[Cause]:
-    if probe is None:
-        return
-    handlers = [name for name in ("exec", "httpGet", "tcpSocket", "grpc") if name in probe]
-    if not handlers:
-        yield required(where, "must specify a handler type")
-    for name in handlers[1:]:
-        yield not_allowed(f"{where}.{name}", "may not specify more than 1 handler type")
-    if "exec" in probe and not probe["exec"].get("command"):
-        yield required(f"{where}.exec.command")
 
 
 def _resource_causes(where: str, resources: Document) -> Iterator[Cause]:

@@ -51,7 +51,7 @@ def _complete_container(container: Document) -> None:
         resources["requests"] = {**limits, **(resources.get("requests") or {})}
     for probe in (container[name] for name in _PROBES if name in container):
         for key, value in _PROBE.items():
-            probe.setdefault(key, value)
+            probe[key] = probe.get(key) or value
     for port in container.get("ports") or []:
         port.setdefault("protocol", "TCP")
     for variable in container.get("env") or []:

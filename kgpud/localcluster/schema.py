@@ -25,6 +25,17 @@ _JSON_NAMES = {
     "IntOrString": ("number", "string"),
 }
 _GO_TYPES = {"bytes": "[]uint8", "IntOrString": "int32", "Time": "string"}
+_EMPTY: dict[str, Any] = {
+    "bool": False,
+    "bytes": "",
+    "float64": 0,
+    "int32": 0,
+    "int64": 0,
+    "IntOrString": 0,
+    "Quantity": "0",
+    "string": "",
+    "Time": None,
+}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _QUANTITY_RULE = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -171,24 +182,26 @@ def _check_text(value: str, type_: str) -> None:
 
 
 def known(kind: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Return an object without the fields that its type does not have."""
+    """Return an object as it is stored: without fields that its type lacks or that are null.
+
+    A null in a list or a map is what Go makes of it: the type's empty value.
+    """
     fields = _schemas()[kind]
-    return {name: _known(fields[name], one) for name, one in value.items() if name in fields}
+    return {
+        name: _known(fields[name], one)
+        for name, one in value.items()
+        if name in fields and one is not None
+    }
 
 
 def _known(type_: str, value: Any) -> Any:  # noqa: ANN401  (any JSON)
-    if isinstance(value, list):
+    if value is None:
+        return _EMPTY.get(type_, [] if type_.startswith("[]") else {})
+    if isinstance(value, list) and type_.startswith("[]"):
         return [_known(type_.removeprefix("[]"), one) for one in value]
-    if type_.startswith("map[string]") and isinstance(value, dict):
+    if isinstance(value, dict) and type_.startswith("map[string]"):
         return {key: _known(type_.removeprefix("map[string]"), one) for key, one in value.items()}
     return known(type_, value) if isinstance(value, dict) and type_ in _schemas() else value
-
-
-def without_nulls(value: Any) -> Any:  # noqa: ANN401  (any JSON)
-    """Return JSON without fields that are null: Kubernetes takes them for absent."""
-    if isinstance(value, dict):
-        return {key: without_nulls(one) for key, one in value.items() if one is not None}
-    return [without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 @cache

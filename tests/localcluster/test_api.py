@@ -49,6 +49,11 @@ async def test_a_name_is_taken_once(api: Api, full: str) -> None:
     assert answer["message"] == f'pods "{full}" already exists'
 
 
+def _affinity(expression: Document) -> Document:
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
 GO = 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal'
 
 
@@ -108,6 +113,23 @@ GO = 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal'
             'resources.limits[nvidia.com/gpu]: Invalid value: "500m": must be an integer',
             {"resources": {"limits": {"nvidia.com/gpu": "500m"}}},
         ),
+        (
+            422,
+            "env[0].valueFrom.secretKeyRef.key: Required value",
+            {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}]},
+        ),
+        (
+            422,
+            "error converting fieldPath: field label not supported: metadata.nope",
+            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.nope"}}}]},
+        ),
+        (422, "printable ASCII", {"env": [{"name": "A=B"}]}),
+        (422, "envFrom[0].secretRef.name: Invalid", {"envFrom": [{"secretRef": {}}]}),
+        (422, "more than 1 volume type", {"volumes": [{"name": "v", "emptyDir": {}, "nfs": {}}]}),
+        (422, "secret.secretName: Required", {"volumes": [{"name": "v", "secret": {}}]}),
+        (422, "tcpSocket.port: Required", {"readinessProbe": {"tcpSocket": {}}}),
+        (422, "not a valid selector operator", {"affinity": _affinity({"key": "a"})}),
+        (422, "values: Required", {"affinity": _affinity({"key": "a", "operator": "In"})}),
         (400, "quantities must match", {"resources": {"limits": {"memory": True}}}),
         (400, f"{GO} number 2147483648 into", {"ports": [{"containerPort": 2147483648}]}),
     ],
