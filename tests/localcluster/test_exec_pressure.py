@@ -1,0 +1,92 @@
+"""What execs cost the cluster when their ends don't keep step, and how it ends while they run."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import aiohttp
+import psutil
+
+from .clusters import WITHIN, Api, Running, is_ready, processes_of, running, wait_gone
+from .exec_player import V5
+from .raw_websocket import BINARY, RawWebsocket
+
+V4 = "v4.channel.k8s.io"
+MESSAGE = b"\0" + b"x" * 65535
+MOST_SENT = 64 << 20
+MOST_KEPT = 48 << 20
+
+
+@asynccontextmanager
+async def exec_in(
+    cluster: Running, pod: str, *argv: str, protocol: str = V5, stdin: bool = True
+) -> AsyncIterator[RawWebsocket]:
+    names = ("stdin", "stdout", "stderr") if stdin else ("stdout", "stderr")
+    query = [*((name, "true") for name in names), *(("command", one) for one in argv)]
+    path = f"/api/v1/namespaces/kgpu/pods/{pod}/exec?{urlencode(query)}"
+    headers = {"Authorization": f"Bearer {cluster.token}", "Sec-WebSocket-Protocol": protocol}
+    answer, socket = await RawWebsocket.open(cluster.url, "GET", path, headers)
+    assert answer.status == 101, answer
+    try:
+        yield socket
+    finally:
+        await socket.reset()
+
+
+async def press(socket: RawWebsocket) -> int:
+    """Send stdin until nothing more is taken; return how much was."""
+    sent = 0
+    while sent < MOST_SENT:
+        socket.send(BINARY, MESSAGE)
+        try:
+            async with asyncio.timeout(1):
+                await socket.drain()
+        except TimeoutError:
+            return sent
+        sent += len(MESSAGE)
+    return sent
+
+
+async def test_memory_is_bounded_whatever_the_two_ends_do(cluster: Running, own: str) -> None:
+    process = psutil.Process(cluster.process.pid)
+    before = process.memory_info().rss
+    async with AsyncExitStack() as stack, asyncio.timeout(2 * WITHIN):
+        pressed = []
+        for protocol in (V4, V5):
+            opened = exec_in(cluster, own, "sleep", "600", protocol=protocol)
+            pressed.append(await stack.enter_async_context(opened))
+            wedged = await stack.enter_async_context(
+                exec_in(cluster, own, "cat", protocol=protocol)
+            )
+            wedged.send(BINARY, b"\4garbage")
+            wedged.send(BINARY, b"\4garbage")
+            pressed.append(wedged)
+            flood = exec_in(cluster, own, "cat", "/dev/zero", protocol=protocol, stdin=False)
+            await stack.enter_async_context(flood)
+        taken = await asyncio.gather(*(press(socket) for socket in pressed))
+        kept = process.memory_info().rss - before
+    assert max(taken) < MOST_SENT
+    assert kept < MOST_KEPT
+
+
+async def test_a_pod_and_the_cluster_end_while_many_commands_run(tmp_path: Path) -> None:
+    with running(tmp_path) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with AsyncExitStack() as stack:
+            session = aiohttp.ClientSession(cluster.url, headers=headers)
+            api = Api(await stack.enter_async_context(session))
+            for pod in ("deleted", "left"):
+                await api.ready(pod)
+                for number in range(5):
+                    argv = ("sleep", f"60{number}")
+                    socket = await stack.enter_async_context(exec_in(cluster, pod, *argv))
+                    assert await socket.receive() == (BINARY, b"\1")
+            await api.delete("deleted", grace=0)
+            left = await api.wait("left", is_ready)
+            assert left["status"]["phase"] == "Running"
+            processes = processes_of(cluster)
+            assert await asyncio.to_thread(cluster.stop, signal.SIGTERM) == 0
+            assert wait_gone(processes) == []
