@@ -36,6 +36,20 @@ import click
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help='More users: lines of token,user,uid,"group1,group2".',
 )
+@click.option(
+    "--exec-translator",
+    type=click.Choice(["kubelet", "apiserver"]),
+    default="kubelet",
+    show_default=True,
+    help="Who turns a v5 exec into the runtime's: the kubelet (1.36) or the API server (before).",
+)
+@click.option(
+    "--exec-idle-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4 * 3600.0,
+    show_default=True,
+    help="When an exec that is not v5 is cut for its silence.",
+)
 @click.option("--die-with-stdin", is_flag=True, help="End when standard input ends.")
 def local_cluster(
     state: Path,
@@ -45,11 +59,14 @@ def local_cluster(
     *,
     tls: bool,
     token_auth_file: Path | None,
+    exec_translator: str,
+    exec_idle_seconds: float,
     die_with_stdin: bool,
 ) -> None:
     """Serve a small Kubernetes API whose pods are sandboxes on this machine."""
     # Imported here, so that every other command starts without it.
     from kgpud.localcluster.command import Options, start  # noqa: PLC0415
+    from kgpud.localcluster.routes_exec import ExecOptions, Translator  # noqa: PLC0415
 
     options = Options(
         state,
@@ -59,5 +76,6 @@ def local_cluster(
         die_with_stdin=die_with_stdin,
         tls=tls,
         token_auth_file=token_auth_file,
+        execs=ExecOptions(Translator(exec_translator), exec_idle_seconds),
     )
     raise SystemExit(start(options))

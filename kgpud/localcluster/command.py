@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--exec-idle-seconds",
-        type=float,
+        type=_seconds,
         default=ExecOptions.idle_seconds,
         metavar="SECONDS",
         help="when the runtime cuts a silent exec that is not v5 (14400)",
@@ -65,6 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(argv))
     execs = ExecOptions(given.pop("exec_translator"), given.pop("exec_idle_seconds"))
     return start(Options(**given, execs=execs))
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if (seconds := float(text)) > 0:
+            return seconds
+    raise argparse.ArgumentTypeError("seconds are wanted, more than 0")
 
 
 def start(options: Options) -> int:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -21,6 +22,7 @@ _T = TypeVar("_T")
 
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  (what is found there is checked and locked)
 _PREFIX = "kgpud-pods-"
+_TRIES, _AGAIN_SECONDS = 20, 0.01
 
 
 @contextlib.contextmanager
@@ -36,14 +38,7 @@ def pods_folder(state: Path) -> Iterator[Path]:
     if is_root and not all(_is_open(parent) for parent in (state, *state.parents)):
         digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
         folder = _ELSEWHERE / f"{_PREFIX}{digest}"
-    folder.mkdir(mode=0o711 if is_root else 0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise StartError(f"{folder} exists and is not a folder of ours: remove it")
-    folder.chmod(0o711 if is_root else 0o700)
-    lock = _locked(folder)
-    if lock is None:
-        raise StartError(f"{folder} is held by another local cluster: end it")
+    lock = _hold(folder, 0o711 if is_root else 0o700)
     try:
         _empty(folder)
         yield folder
@@ -51,6 +46,21 @@ def pods_folder(state: Path) -> Iterator[Path]:
         _empty(folder)
         folder.rmdir()
         os.close(lock)
+
+
+def _hold(folder: Path, mode: int) -> int:
+    """Make a folder unless it is there, and lock it; StartError when it can't be ours."""
+    for _ in range(_TRIES):  # until it is locked, another cluster may take it for an orphan
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(mode=mode, exist_ok=True)
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+                raise StartError(f"{folder} exists and is not a folder of ours: remove it")
+            folder.chmod(mode)
+            if (lock := _locked(folder)) is not None:
+                return lock
+        time.sleep(_AGAIN_SECONDS)
+    raise StartError(f"{folder} is held by another local cluster: end it")
 
 
 def remove_orphans() -> None:
