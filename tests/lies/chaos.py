@@ -73,6 +73,7 @@ class Chaos:
     port: int = 0
     done: list[str] = field(default_factory=list)
     accepted: int = 0
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
     _pairs: set[_Pair] = field(default_factory=set)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -98,6 +99,7 @@ class Chaos:
 
     async def close(self) -> None:
         """End everything."""
+        self._over.set()
         await self.refuse()
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -139,29 +141,33 @@ class Chaos:
         data: bytes,
     ) -> None:
         """Pass one direction on, `data` first, up to its fault."""
-        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_UNDER_WAY)
+        under_way: asyncio.Queue[tuple[float, bytes | None]] = asyncio.Queue(_UNDER_WAY)
         loop = asyncio.get_running_loop()
         cutter = Cutter(fault) if fault else None
         async with asyncio.TaskGroup() as group:
             group.create_task(_deliver(under_way, writer))
             with suppress(ConnectionError):
                 while data := data or await reader.read(_CHUNK):
-                    until = cutter.feed(data) if cutter and not cutter.hit else len(data)
+                    until = cutter.feed(data) if cutter else len(data)
                     await under_way.put((loop.time() + self.round_trip / 2, data[:until]))
                     data = data[until:]
-                    if cutter and cutter.hit and fault:
+                    if fault and cutter and cutter.hit:
                         await under_way.join()
-                        if fault.how is not How.STALL:
-                            pair.end(fault.how)
-                            data = b""
-                        else:
-                            await asyncio.sleep(fault.seconds)
+                        await self._hurt(fault, pair)
                         cutter = None
-            await under_way.put((loop.time() + self.round_trip / 2, b""))
+            await under_way.put((loop.time() + self.round_trip / 2, None))
+
+    async def _hurt(self, fault: Fault, pair: _Pair) -> None:
+        if fault.how is not How.STALL:
+            pair.end(fault.how)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(fault.seconds):
+                await self._over.wait()
 
 
 async def _deliver(
-    under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+    under_way: asyncio.Queue[tuple[float, bytes | None]], writer: asyncio.StreamWriter
 ) -> None:
     loop = asyncio.get_running_loop()
     while True:
@@ -170,13 +176,13 @@ async def _deliver(
             await asyncio.sleep(due - loop.time())
         if not writer.is_closing():  # one that is gone gets no more, and it is read to its end
             with suppress(ConnectionError):
-                if data:
+                if data is not None:
                     writer.write(data)
                 elif writer.can_write_eof():
                     writer.write_eof()
                 await writer.drain()
         under_way.task_done()
-        if not data:
+        if data is None:
             return
 
 

@@ -13,7 +13,7 @@ from tests.e2e.dev import Pod, eventually
 from tests.localcluster import clusters
 
 from . import chaos
-from .faults import How
+from .faults import Fault, How, Where
 from .stack import Stack, address, lead_to, stack
 
 _WITHIN = 60.0
@@ -109,3 +109,24 @@ def test_another_cluster_process_in_the_same_place(tmp_path: Path, number: signa
             view = eventually(lambda: (now := pod.view())["phase"] == "Ended" and now, _WITHIN)
             assert view["end_reason"] == "pod_lost"
             assert world.rent().ssh("exit 7").returncode == 7
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_who_says_nothing_any_more_is_given_up_and_asked_again(tmp_path: Path) -> None:
+    """Connections stay, and nothing comes: the daemon has to notice by its own clock."""
+    with stack(tmp_path) as world:
+        pod = world.rent()
+        world.chaos.draw = silent
+        world.thread.run(cut_all(world))
+        assert eventually(lambda: rented(world) is None, _WITHIN)
+        assert pod.view()["phase"] == "Running"
+        world.chaos.draw = chaos.calm
+        # A list that is not answered is given up after 10 s, a watch after 75.
+        assert eventually(lambda: rented(world), 120).ssh("exit 7").returncode == 7
+        assert pod.view()["phase"] == "Running"
+
+
+def silent(_number: int, _word: str) -> Fault:
+    """Let no answer come, for an hour."""
+    return Fault(How.STALL, Where.HEAD, part=0.0, seconds=3600)

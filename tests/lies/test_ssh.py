@@ -85,6 +85,14 @@ def test_a_lie(told: dict[str, Told], name: str) -> None:
     check_line(user, row.err, row.line)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.slow])
+def test_a_slow_lie(pod: Pod, name: str) -> None:
+    user, row = ssh(pod, f"play {name}"), TABLE[name]
+    assert user.code == row.code
+    check_line(user, row.err, row.line)
+
+
 def check_line(user: Told, err: bytes, line: str) -> None:
     """Check that kgpud says one line, after all that the command said, or nothing."""
     assert user.err.startswith(err)
