@@ -160,6 +160,10 @@ class Link(asyncio.Protocol):
                 self._transport.abort()
         self._timers["close"] = self._loop.call_later(_CLOSE_SECONDS, self._transport.abort)
 
+    def abort(self) -> None:
+        """Cut the connection without a word, whatever is still to be sent."""
+        self._transport.abort()
+
     async def wait_closed(self) -> None:
         """Wait until the connection is gone; after `hang_up` that takes 2 s at most."""
         await self._lost.wait()

@@ -47,6 +47,7 @@ class Execs:
     def __init__(self, cluster: Cluster, options: ExecOptions) -> None:
         self._cluster = cluster
         self._options = options
+        self._links: set[Link] = set()
 
     async def execute(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a websocket and run a command in a pod."""
@@ -71,11 +72,17 @@ class Execs:
         answered = protocol.translated and self._options.translator is Translator.APISERVER
         if words is not None and not answered:
             return web.Response(status=status, text=words)
-        stream = Stream(self._upgrade(request, protocol), asked)
+        link = self._upgrade(request, protocol)
+        stream = Stream(link, asked)
         if words is not None:
-            return await self._outlive(stream.refuse(words))
+            return await self._outlive(link, stream.refuse(words))
         assert sandbox is not None
-        return await self._outlive(Session(stream, sandbox, asked).run())
+        return await self._outlive(link, Session(stream, sandbox, asked).run())
+
+    async def close(self, _application: web.Application) -> None:
+        """Cut every connection that is left: one that isn't read could hold its session."""
+        for link in self._links:
+            link.abort()
 
     def _upgrade(self, request: web.Request, protocol: Protocol) -> Link:
         """Take the connection over from the HTTP server, and answer 101."""
@@ -90,12 +97,15 @@ class Execs:
         request.transport.write("\r\n".join((*lines, "", "")).encode())
         return link
 
-    async def _outlive(self, session: Coroutine[None, None, None]) -> web.Response:
+    async def _outlive(self, link: Link, session: Coroutine[None, None, None]) -> web.Response:
         """Run a session in the cluster's group: it goes on when its client has left.
 
         The connection is gone when it ends, so the response is never sent.
         """
-        await asyncio.shield(self._cluster.group.create_task(session))
+        task = self._cluster.group.create_task(session)
+        self._links.add(link)
+        task.add_done_callback(lambda _task: self._links.discard(link))
+        await asyncio.shield(task)
         return web.Response()
 
 

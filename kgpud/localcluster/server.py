@@ -30,10 +30,12 @@ def application(
     application.on_response_prepare.append(access.add_headers)
     storage = Storage(cluster)
     storage.begin()
+    serving = Execs(cluster, execs)
+    application.on_cleanup.append(serving.close)
     for prefix in ("", f"/{secret_path}"):
         application.add_routes(_about_routes(prefix, About()))
         application.add_routes(_review_routes(prefix, Reviews(cluster.registry, tokens)))
-        application.add_routes(_pod_routes(prefix, Pods(cluster), Execs(cluster, execs)))
+        application.add_routes(_pod_routes(prefix, Pods(cluster), serving))
         for kind in KINDS:
             application.add_routes(_object_routes(prefix, kind, Objects(storage, kind)))
     return application

@@ -84,6 +84,8 @@ async def test_a_pod_and_the_cluster_end_while_many_commands_run(tmp_path: Path)
                     argv = ("sleep", f"60{number}")
                     socket = await stack.enter_async_context(exec_in(cluster, pod, *argv))
                     assert await socket.receive() == (BINARY, b"\1")
+                flood = exec_in(cluster, pod, "cat", "/dev/zero", stdin=False)
+                await stack.enter_async_context(flood)  # and its output is never read
             await api.delete("deleted", grace=0)
             left = await api.wait("left", is_ready)
             assert left["status"]["phase"] == "Running"

@@ -15,7 +15,7 @@ def test_a_folder_can_be_taken_while_another_cluster_sweeps(tmp_path: Path) -> N
     sweeping = threading.Thread(target=sweep)
     sweeping.start()
     try:
-        for _ in range(300):
+        for _ in range(400):
             with folders.pods_folder(tmp_path) as folder:
                 assert folder.is_dir()
     finally:
