@@ -19,13 +19,18 @@ def document(data: bytes) -> Object:
     return _mapping(found, "document")
 
 
-def page(found: Object) -> tuple[list[Object], str, str | None]:
-    """Return a list's items, its version, and where its next page begins, if there is one."""
+def page(found: Object, begins: str | None) -> tuple[list[Object], str, str | None]:
+    """Return a list's items, its version, and where its next page begins, if there is one.
+
+    `begins` is where this one was to begin: a cache may give the same page for every page.
+    """
     items, metadata = found.get("items"), _mapping(found.get("metadata"), "metadata")
     if items is not None and not isinstance(items, list):
         raise ValueError("a list without items")
-    version = _text(metadata, "resourceVersion")
-    return [item(one) for one in items or ()], version, metadata.get("continue") or None
+    more = metadata.get("continue") or None
+    if more is not None and more == begins:
+        raise ValueError("the same page again")
+    return [item(one) for one in items or ()], _text(metadata, "resourceVersion"), more
 
 
 def event(line: bytes) -> tuple[str, Object]:

@@ -137,7 +137,7 @@ class Cluster:
         while True:
             found = await self._request("GET", path, query=query)
             try:
-                some, version, more = answers.page(found)
+                some, version, more = answers.page(found, query.get("continue"))
             except ValueError as error:
                 raise _unreachable(error, maybe_done=False) from error
             items += some

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kgpud.cluster.pods import GPU, GPU_MODEL
+from kgpud.cluster.pods import GPU, GPU_MODEL, whole
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def derive_node(node: Mapping[str, Any]) -> NodeState:
         name=metadata["name"],
         hostname=labels.get("kubernetes.io/hostname", metadata["name"]),
         gpu_model=labels.get(GPU_MODEL),
-        gpus=int((status.get("allocatable") or {}).get(GPU, 0)),
+        gpus=whole((status.get("allocatable") or {}).get(GPU, "0")),
         ready=any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions),
         cordoned=bool(spec.get("unschedulable")),
     )

@@ -1,5 +1,6 @@
 """What a pod object says, read once and for all: `derive` is the only reader of pod status."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ _TEXT_LIMIT = 300
 _NODE_WENT = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 # What a pod is held up by while nothing is wrong with it.
 SCHEDULING, PULLING, STARTING = STAGES = ("scheduling", "pulling", "starting")
+
+_THOUSANDS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
 
 Json = Mapping[str, Any]
 
@@ -159,4 +162,10 @@ def _text(reason: str, message: str | None) -> str:
 
 def _gpus(spec: Json) -> int:
     limits = ((c.get("resources") or {}).get("limits") or {} for c in spec.get("containers") or ())
-    return sum(int(limit.get(GPU, 0)) for limit in limits)
+    return sum(whole(limit.get(GPU, "0")) for limit in limits)
+
+
+def whole(quantity: object) -> int:
+    """Read a whole number as the API server writes it: 2000 is ``2k``. What is none counts as 0."""
+    found = re.fullmatch(r"(\d+)([kMG]?)", str(quantity))
+    return int(found[1]) * _THOUSANDS[found[2]] if found else 0

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,9 @@ WATCH_LIES = {
 }
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 class Liar:
     """Answers the first list and the first watch as told, and the truth from then on."""
 
@@ -111,8 +114,8 @@ class Liar:
 
 
 @asynccontextmanager
-async def client_of(liar: Liar, folder: Path) -> AsyncIterator[Cluster]:
-    server = await asyncio.start_server(liar.serve, "127.0.0.1", 0)
+async def client_of(serve: Serve, folder: Path) -> AsyncIterator[Cluster]:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         kubeconfig = write_kubeconfig(folder, server.sockets[0].getsockname()[1])
         async with Cluster.connect(kubeconfig, "default") as cluster:
@@ -131,7 +134,7 @@ async def following(liar: Liar, folder: Path) -> AsyncIterator[tuple[ClusterView
     async def changed(event: Event) -> None:
         view.see_pod(derive(event.object, deleted=event.kind == "DELETED"))
 
-    async with client_of(liar, folder) as cluster, asyncio.TaskGroup() as group:
+    async with client_of(liar.serve, folder) as cluster, asyncio.TaskGroup() as group:
         source = Source("pods", cluster.list_pods, cluster.watch_pods, listed, changed, view.lost)
         task = group.create_task(follow(source, clock))
         yield view, clock
@@ -161,9 +164,24 @@ async def test_a_watch_that_lies(lie: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("lie", LIST_LIES)
 async def test_a_creation_is_told_that_nobody_knows(lie: str, tmp_path: Path) -> None:
     """A caller can handle a ClusterError, and nothing else."""
-    async with client_of(Liar(LIST_LIES[lie], None), tmp_path) as cluster:
+    async with client_of(Liar(LIST_LIES[lie], None).serve, tmp_path) as cluster:
         try:
             made = await cluster.create_pod({"kind": "Pod"})
         except ClusterError:
             return
     assert made["metadata"]["name"]
+
+
+async def test_a_cache_that_gives_the_first_page_for_every_page(tmp_path: Path) -> None:
+    first = {"items": [pod("a", 1)], "metadata": {"resourceVersion": "1", "continue": "more"}}
+    cached = whole(json.dumps(first).encode())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(cached)
+        writer.close()
+
+    async with client_of(serve, tmp_path) as cluster, asyncio.timeout(30):
+        with pytest.raises(ClusterError, match="the same page again"):
+            await cluster.list_pods()

@@ -1,5 +1,7 @@
 """What is read from a pod object. Real pods' lives are played in `tests/lies/test_lives.py`."""
 
+import pytest
+
 from kgpud.cluster.pods import PodState, derive
 from tests.recorded import files
 
@@ -49,3 +51,13 @@ def test_a_sandbox_that_stands_waits_for_its_image() -> None:
     waiting = {"state": {"waiting": {"reason": "ContainerCreating"}}}
     seen = status(phase="Pending", conditions=conditions, containerStatuses=[waiting])
     assert seen.pending_reason == "pulling"
+
+
+@pytest.mark.parametrize(
+    ("written", "number"), [("2", 2), (2, 2), ("2k", 2000), ("0", 0), ("x", 0), ("-1", 0), ("", 0)]
+)
+def test_a_strangers_quantity_is_read_or_counts_for_nothing(written: object, number: int) -> None:
+    """Anybody's pod in the namespace is read, whatever it asks for."""
+    limits = {"resources": {"limits": {"nvidia.com/gpu": written}}}
+    pod = derive({"metadata": {"name": "p"}, "spec": {"containers": [limits]}})
+    assert pod.gpu_count == number
