@@ -49,6 +49,8 @@ class Outflow(asyncssh.SSHServerConnection):
         super().__init__(loop, options)
         self._buffers = buffers
         self._waiting: dict[Flow, None] = {}
+        # Random, as RFC 4253 section 6 wants, but once: GCM hides and guards it in any case.
+        self._padding = os.urandom(_MIN_PADDING + _BLOCK)
         self._planned = self._pressed = False
         self._holds: set[str] = set()
         self._kex_limit: asyncio.TimerHandle | None = None
@@ -157,7 +159,6 @@ class Outflow(asyncssh.SSHServerConnection):
         return size
 
     def _seal(self, cipher: Gcm, number: int, pieces: list[Outgoing], at: int) -> int:
-        random = os.urandom(_MIN_PADDING + _BLOCK)
         bodies = []
         for data, datatype in pieces:
             size = len(data)
@@ -167,11 +168,10 @@ class Outflow(asyncssh.SSHServerConnection):
                 head = _DATA.pack(padding, MSG_CHANNEL_DATA, number, size)
             else:
                 head = _EXTENDED.pack(padding, MSG_CHANNEL_EXTENDED_DATA, number, datatype, size)
-            bodies.append(b"".join((head, data, random[:padding])))
-        end = cipher.seal_into(self._buffers.outgoing, at, bodies)
-        self._send_seq = (self._send_seq + len(pieces)) & 0xFFFFFFFF
-        self._rekey_bytes_sent += end - at
-        return end
+            bodies.append(b"".join((head, data, self._padding[:padding])))
+        self._send_seq = (self._send_seq + len(bodies)) & 0xFFFFFFFF
+        self._rekey_bytes_sent += sum(map(len, bodies))
+        return cipher.seal_into(self._buffers.outgoing, at, bodies)
 
     def _write_sealed(self, size: int) -> None:
         transport = self._transport

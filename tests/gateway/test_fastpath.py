@@ -52,6 +52,39 @@ def test_any_split_of_the_stream_gives_the_same(
     asyncio.run(check())
 
 
+async def test_sequence_numbers_count_both_paths_packets(tmp_path: Path) -> None:
+    """The server names the packet that it doesn't know (RFC 4253, 11.4)."""
+    unknown, unimplemented = bytes([150]), 3
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+
+        async def number() -> int:
+            await client.send(unknown)
+            while (answer := await client.receive())[0] != unimplemented:
+                pass
+            return int.from_bytes(answer[1:5], "big")
+
+        first = await number()
+        for packet in [data(b"x"), credit(1), data(b"y" * 3000), data(b""), credit(5)]:
+            client.put(packet)
+        assert await number() == first + 6
+        bench.connection._recv_seq = 2**32 - 2
+        for _ in range(4):
+            client.put(data(b"z"))
+        assert await number() == 2
+
+
+async def test_bytes_until_the_next_key_are_counted_as_asyncssh_counts(tmp_path: Path) -> None:
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        connection = bench.connection
+        for size in [1, 10, 11, 12, 1000, 32768]:
+            before = connection._rekey_bytes_sent
+            await client.send(data(bytes(size)))
+            await echoed(client, size)
+            # Padding's length, type, channel, size; at least 4 of padding, to whole blocks.
+            expected = -(-(1 + 1 + 4 + 4 + size + 4) // 16) * 16
+            assert connection._rekey_bytes_sent - before == expected
+
+
 async def test_byte_by_byte(tmp_path: Path) -> None:
     async with through(tmp_path, cat) as bench, bench.raw() as client:
         client.put(data(b"slowly"))
