@@ -10,6 +10,7 @@ from typing import Protocol
 import structlog
 
 from gateway import frames, link, wrapper
+from gateway.buffers import Incoming
 from gateway.protocols import ApiServerSource, PodRef
 from gateway.refusal import explain, explain_refusal
 
@@ -267,6 +268,7 @@ class Executor:
 
     def __init__(self, source: ApiServerSource) -> None:
         self._source = source
+        self._incoming = Incoming()
 
     async def start(self, pod: PodRef, command: wrapper.Command, sink: Sink) -> Exec:
         """Begin `command`; its output goes to `sink`. Raises ExecRefused.
@@ -310,7 +312,8 @@ class Executor:
         query += [("command", word) for word in argv]
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
         try:
-            websocket, protocol = await link.connect(await self._source.api_server(), path, query)
+            server = await self._source.api_server()
+            websocket, protocol = await link.connect(server, path, query, self._incoming)
         except link.LinkRefused as error:
             raise ExecRefused(explain_refusal(error.status, error.body)) from None
         running = Exec(self, pod, websocket, nonce, protocol, sink, tty=tty)

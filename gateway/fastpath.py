@@ -14,11 +14,9 @@ the key exchange (`_kex`, `_kex_complete`, `_auth_complete`, `_deferred_packets`
 import asyncio
 from struct import Struct
 
-import asyncssh
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.misc import ProtocolError
 
-from gateway.buffers import READ, Buffers
 from gateway.cipher import TAG, Gcm
 from gateway.flow import Flow
 from gateway.outflow import Outflow
@@ -36,30 +34,16 @@ _SMALLEST = 16  # bytes in a packet under a block cipher
 class FastPath(Outflow, asyncio.BufferedProtocol):
     """An SSH server connection that parses what carries data by itself."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        options: asyncssh.SSHServerConnectionOptions,
-        buffers: Buffers,
-    ) -> None:
-        super().__init__(loop, options, buffers)
-        self._carried = 0
-
     # What the event loop does.
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Give the shared memory to receive into, behind what is left of the last read."""
         del sizehint
-        self._buffers.reader = self
-        self._carried = len(self._inpbuf) if self._fast_cipher() else 0
-        self._buffers.incoming[: self._carried] = self._inpbuf[: self._carried]
-        return self._buffers.incoming[self._carried : self._carried + READ]
+        return self._buffers.incoming.lend(self, self._inpbuf if self._fast_cipher() else b"")
 
     def buffer_updated(self, nbytes: int) -> None:
         """Work on what was received."""
-        if self._buffers.reader is not self:
-            raise RuntimeError("the event loop mixed up two connections' reads")
-        received = self._buffers.incoming[: self._carried + nbytes]
+        received = self._buffers.incoming.filled(self, nbytes)
         if self._fast_cipher():
             self._inpbuf = received  # type: ignore[assignment]
             self._recv_data()

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 from gateway import websocket
 from gateway.answer import Answer
+from gateway.buffers import Incoming
 from gateway.frames import V4, V5
 from gateway.protocols import ApiServer
 
@@ -32,7 +33,10 @@ class Receiver(Protocol):
     """Who gets what a link receives. Called on the event loop, never re-entered."""
 
     def messages(self, payloads: list[memoryview]) -> None:
-        """Take the whole messages that one read brought, in their order; none is empty."""
+        """Take the whole messages that one read brought, in their order; none is empty.
+
+        They are views of memory that is used again afterwards.
+        """
 
     def writable(self, *, ready: bool) -> None:
         """Take note that the link's write buffer went over (False) or under (True) its limits."""
@@ -41,12 +45,13 @@ class Receiver(Protocol):
         """Take note that the link is gone; the last call. An orderly close has reason ''."""
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """A websocket to the API server, in the client's role. Made by `connect`."""
 
-    def __init__(self, head: bytes, accept: str) -> None:
+    def __init__(self, head: bytes, accept: str, incoming: Incoming) -> None:
         self._head_to_send = head
         self._accept = accept
+        self._incoming = incoming
         self._answer = Answer()
         self._refusal: asyncio.TimerHandle | None = None
         self._parser = websocket.Parser()
@@ -107,10 +112,16 @@ class Link(asyncio.Protocol):
         _keep_alive(transport.get_extra_info("socket"))
         transport.write(self._head_to_send)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give the shared memory to receive into."""
+        del sizehint
+        return self._incoming.lend(self)
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Take bytes: the answer's head first, then frames."""
+        data = self._incoming.filled(self, nbytes)
         if not self.upgraded.done():
-            data = self._take_answer(data)
+            data = memoryview(self._take_answer(bytes(data)))
         if data and self.upgraded.done() and not self._over:
             self._take_frames(data)
 
@@ -171,7 +182,7 @@ class Link(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         self._refuse(0, reason)
 
-    def _take_frames(self, data: bytes) -> None:
+    def _take_frames(self, data: memoryview) -> None:
         broken = ""
         try:
             messages = self._parser.feed(data)
@@ -196,7 +207,7 @@ class Link(asyncio.Protocol):
         if self._over or not run:
             return
         if self._receiver is None:
-            self._early += run
+            self._early += [memoryview(bytes(payload)) for payload in run]
         else:
             self._receiver.messages(run)
 
@@ -223,7 +234,9 @@ class Link(asyncio.Protocol):
             receiver.lost(self._reason)
 
 
-async def connect(server: ApiServer, path: str, query: list[tuple[str, str]]) -> tuple[Link, str]:
+async def connect(
+    server: ApiServer, path: str, query: list[tuple[str, str]], incoming: Incoming
+) -> tuple[Link, str]:
     """Open a websocket; return it, reading paused until `start`, and the sub-protocol chosen.
 
     Raises LinkRefused. Nothing is left open when it is cancelled.
@@ -236,7 +249,7 @@ async def connect(server: ApiServer, path: str, query: list[tuple[str, str]]) ->
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             _, link = await asyncio.get_running_loop().create_connection(
-                lambda: Link(head, websocket.accept_for(key)),
+                lambda: Link(head, websocket.accept_for(key), incoming),
                 url.hostname or "",
                 url.port or (443 if url.scheme == "https" else 80),
                 ssl=server.ssl,

@@ -22,7 +22,7 @@ from asyncssh.constants import (
 from asyncssh.misc import ConnectionLost
 from asyncssh.packet import SSHPacketLogger, String, UInt32
 
-from gateway.buffers import FLUSH, TURN, Buffers
+from gateway.buffers import FLUSH, READ, TURN, Buffers
 from gateway.cipher import Gcm
 from gateway.flow import HIGH_WATER, LOW_WATER, Flow, Outgoing
 
@@ -114,11 +114,17 @@ class Outflow(asyncssh.SSHServerConnection):
             self._waiting.clear()
         elif not self._pressed and self._kex_complete:
             try:
-                self._send_turns()
+                self._send_rounds()
             except Exception:  # one connection's bug must not end everybody's
                 log.exception("connection_crashed")
                 self.internal_error()
             self._plan()
+
+    def _send_rounds(self) -> None:
+        """Send what one read brought, unless the transport is full before."""
+        for _ in range(READ // FLUSH):
+            if self._waiting and not self._pressed and self._kex_complete:
+                self._send_turns()
 
     def _send_turns(self) -> None:
         """Let the waiting channels send in turn, up to a limit; write it all at once."""

@@ -68,7 +68,7 @@ class Parser:
         self._fragments = bytearray()
         self._opcode = 0
 
-    def feed(self, data: bytes) -> list[tuple[int, memoryview]]:
+    def feed(self, data: bytes | memoryview) -> list[tuple[int, memoryview]]:
         """Take received bytes, return the whole messages in them as (opcode, payload).
 
         Payloads are views of `data` where they can be. Raises FrameError. What is held between
