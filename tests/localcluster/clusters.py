@@ -66,6 +66,11 @@ def processes_of(cluster: Running) -> list[psutil.Process]:
     return psutil.Process(cluster.process.pid).children(recursive=True)
 
 
+def helpers_of(cluster: Running) -> list[psutil.Process]:
+    """Return the process beside each sandbox: what the cluster has started itself."""
+    return psutil.Process(cluster.process.pid).children()
+
+
 def wait_gone(processes: list[psutil.Process]) -> list[psutil.Process]:
     _gone, alive = psutil.wait_procs(processes, timeout=WITHIN)
     return [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

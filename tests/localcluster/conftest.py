@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from .clusters import Api, Running, processes_of, running, until
+from .clusters import Api, Running, helpers_of, running, wait_gone
 
 SHARED = {"shared-full": "kgpu-pytorch:latest", "shared-bare": "bare:latest"}
 
@@ -47,8 +47,10 @@ def bare() -> str:
 async def own(api: Api, cluster: Running, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """The name of a ready pod of the test's own."""
     name = f"own-{abs(hash(request.node.nodeid))}"
-    before = set(processes_of(cluster))
+    before = set(helpers_of(cluster))
     await api.ready(name)
     yield name
+    helpers = set(helpers_of(cluster)) - before
+    tree = [one for helper in helpers for one in (helper, *helper.children(recursive=True))]
     await api.delete(name)
-    await until(lambda: not set(processes_of(cluster)) - before)
+    assert await asyncio.to_thread(wait_gone, tree) == []

@@ -10,9 +10,18 @@ from urllib.parse import urlencode
 import aiohttp
 import psutil
 
-from .clusters import WITHIN, Api, Running, is_ready, processes_of, running, wait_gone
+from .clusters import (
+    WITHIN,
+    Api,
+    Running,
+    is_ready,
+    processes_of,
+    running,
+    until,
+    wait_gone,
+)
 from .exec_player import V5
-from .raw_websocket import BINARY, RawWebsocket
+from .raw_websocket import BINARY, CLOSE, RawWebsocket
 
 V4 = "v4.channel.k8s.io"
 MESSAGE = b"\0" + b"x" * 65535
@@ -70,6 +79,37 @@ async def test_memory_is_bounded_whatever_the_two_ends_do(cluster: Running, own:
         kept = process.memory_info().rss - before
     assert max(taken) < MOST_SENT
     assert kept < MOST_KEPT
+
+
+async def one_way(cluster: Running, pod: str, number: int) -> None:
+    """Run a command and end in one of ten ways: five of leaving, in two protocols."""
+    protocol, way = (V4, V5)[number % 2], number % 10 // 2
+    argv = ("sh", "-c", "read a; exit 3")
+    async with exec_in(cluster, pod, *argv, protocol=protocol) as socket:
+        if way:  # else RST at once
+            await socket.receive()
+        if way == 1:
+            socket.send(CLOSE, b"\x03\xe8")
+            await socket.receive()
+        elif way == 2:
+            await socket.close()
+        elif way > 2:  # the last way reads to the end, the one before leaves with RST
+            socket.send(BINARY, b"\0x\n")
+            while way == 4 and await socket.receive() is not None:
+                pass
+
+
+async def test_a_hundred_execs_that_end_in_every_way_leave_nothing(
+    api: Api, cluster: Running, own: str
+) -> None:
+    process = psutil.Process(cluster.process.pid)
+    before = process.num_fds()
+    for start in range(0, 100, 20):
+        async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
+            for number in range(start, start + 20):
+                group.create_task(one_way(cluster, own, number))
+    await until(lambda: process.num_fds() <= before)
+    assert b"read a" not in (await api.execute(own, "ps", "-eo", "args=")).out
 
 
 async def test_a_pod_and_the_cluster_end_while_many_commands_run(tmp_path: Path) -> None:
