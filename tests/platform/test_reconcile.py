@@ -87,6 +87,7 @@ async def test_a_slow_creation_lands_on_an_ended_rental(
     await world.cluster.create_pod(manifests.pod(rental, {}, ours))
     await tick(world, clock)
     assert "deletionTimestamp" in api.pods[rental.pod_id]["metadata"]
+    await until(lambda: rental.pod_id in world.view.pods)
     api.remove(rental.pod_id)
     await until(lambda: rental.pod_id not in world.view.pods)
     assert (await world.row(rental.pod_id)).phase == "Ended"
