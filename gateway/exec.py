@@ -24,6 +24,8 @@ _STDIN = bytes([frames.STDIN])
 RELEASE_SECONDS = 0.1
 # The end of the connection follows the status at once, unless a proxy keeps it.
 END_SECONDS = 2.0
+# Likewise a terminal's status follows its trailer, unless the runtime loses it with unread stdin.
+STATUS_SECONDS = 5.0
 _BESIDE_SECONDS = 30.0
 # Those of a client's that sshd passes on (session.c, session_signal_req).
 SIGNALS = frozenset({"HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})
@@ -172,6 +174,7 @@ class Exec:
                     self._take_status(bytes(payload[1:]))
         if self._sink:
             self._plan_release()
+            self._plan_end()
 
     def writable(self, *, ready: bool) -> None:
         """Pass backpressure on."""
@@ -228,11 +231,22 @@ class Exec:
             self._status = frames.parse_status(document)
         except ValueError:
             self._garbage = True
-        if self._end is None:
-            self._end = self._loop.call_later(END_SECONDS, self._end_without_them)
 
-    def _end_without_them(self) -> None:
-        """End though the connection does not: all is said."""
+    def _plan_end(self) -> None:
+        """Bound the wait for what follows at once.
+
+        Without a terminal the status may take its time after the trailer: it waits for background
+        jobs that hold the output. A terminal is taken from them when its command ends.
+        """
+        if self._end is not None:
+            return
+        if self._status or self._garbage:
+            self._end = self._loop.call_later(END_SECONDS, self._end_now)
+        elif self.tty and self._out.code is not None:
+            self._end = self._loop.call_later(STATUS_SECONDS, self._end_now)
+
+    def _end_now(self) -> None:
+        """End though the connection does not."""
         self._link.close()
         self.lost("")
 

@@ -76,6 +76,13 @@ async def no_status(call: Call) -> None:
     call.writer.write(_ENDED)
 
 
+async def no_status_at_a_terminal(call: Call) -> None:
+    """Recorded after unread stdin, of which a terminal's wrapper reads none: it would eat keys."""
+    begin(call)
+    call.stdout(call.trailer(0))
+    await call.gone()
+
+
 async def no_end(call: Call) -> None:
     """A proxy that keeps the connection after everything was said."""
     begin(call)
@@ -206,7 +213,10 @@ async def no_answer(call: Call) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """One lie. `out` and `err` are the user's streams, `stdin` how much they send."""
+    """One lie. `out` and `err` are the user's streams, `stdin` how much they send.
+
+    `tty` has the command run at a terminal.
+    """
 
     lie: Lie
     code: int
@@ -214,6 +224,7 @@ class Row:
     out: bytes = OUTPUT
     err: bytes = b""
     stdin: int = 0
+    tty: bool = False
     slow: bool = False
 
 
@@ -233,6 +244,7 @@ TABLE = {
         Row(one_trailer_of_two, 255, _MISSING),
         Row(a_trailer_of_another_command, 255, _MISSING, err=OTHERS_TRAILER),
         Row(no_status, 255, _WORDLESS),
+        Row(no_status_at_a_terminal, 255, _WORDLESS, tty=True),
         Row(no_end, 3),
         Row(no_end_of_tcp, 3),
         Row(cut_at_once, 255, _EARLY, b""),

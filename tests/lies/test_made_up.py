@@ -32,7 +32,7 @@ async def ask(api: FakeApi, name: str, within: float) -> Seen:
     sink = Recorder()
     async with asyncio.timeout(within):
         try:
-            command = Command(Kind.COMMAND, [name.encode()])
+            command = Command(Kind.COMMAND, [name.encode()], tty=TABLE[name].tty)
             running = await api.executor.start(POD, command, sink)
         except ExecRefused as refused:
             return Seen(BROKEN, b"", b"", str(refused))
