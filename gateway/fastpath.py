@@ -14,9 +14,11 @@ the key exchange (`_kex`, `_kex_complete`, `_auth_complete`, `_deferred_packets`
 import asyncio
 from struct import Struct
 
+import asyncssh
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_WINDOW_ADJUST
 from asyncssh.misc import ProtocolError
 
+from gateway.buffers import Buffers
 from gateway.cipher import TAG, Gcm
 from gateway.flow import Flow
 from gateway.outflow import Outflow
@@ -34,6 +36,15 @@ _SMALLEST = 16  # bytes in a packet under a block cipher
 class FastPath(Outflow, asyncio.BufferedProtocol):
     """An SSH server connection that parses what carries data by itself."""
 
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: asyncssh.SSHServerConnectionOptions,
+        buffers: Buffers,
+    ) -> None:
+        super().__init__(loop, options, buffers)
+        self._later = memoryview(b"")  # what follows `_inpbuf`
+
     # What the event loop does.
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -46,27 +57,36 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
         received = self._buffers.incoming.filled(self, nbytes)
         if self._fast_cipher():
             self._inpbuf = received  # type: ignore[assignment]
-            self._recv_data()
         else:
-            for start in range(0, nbytes, _SLOW_READ):
-                self._inpbuf += received[start : start + _SLOW_READ]
-                self._recv_data()
-        if len(self._inpbuf) > _MAX_HELD:
+            self._later = memoryview(b"".join((self._later, received)))
+        self._recv_data()
+        if self._held() > _MAX_HELD:
             self.hold_reading("a packet in work")
 
     # What asyncssh's receive loop calls, between two packets.
+
+    def _recv_data(self) -> None:
+        super()._recv_data()
+        while self._later and self._transport and not self._packet_in_work():
+            self._inpbuf += self._later[:_SLOW_READ]
+            self._later = self._later[_SLOW_READ:]
+            super()._recv_data()
 
     def _recv_pkthdr(self) -> bool:
         if len(self._deferred_packets) > MAX_DEFERRED:
             raise ProtocolError("Too many requests during a key exchange")
         if self._fast_cipher() is None:
             return super()._recv_pkthdr()
-        received, self._inpbuf = memoryview(self._inpbuf), b""
-        end = self._parse(received)
-        if self._transport:
-            self._inpbuf = bytes(received[end:])
-        # Go on where asyncssh should see the next packet, too.
-        return self._recv_handler == self._recv_pkthdr and self._fast_cipher() is None
+        received = memoryview(self._inpbuf)
+        if self._later:
+            received = memoryview(b"".join((received, self._later)))
+        self._inpbuf, self._later = b"", memoryview(b"")
+        rest = received[self._parse(received) :]
+        if self._fast_cipher():
+            self._inpbuf = bytes(rest)
+        elif self._transport:
+            self._later = memoryview(bytes(rest))
+        return False
 
     def _finish_recv_packet(
         self,
@@ -76,8 +96,17 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
         is_async: bool = False,
     ) -> None:
         super()._finish_recv_packet(pkttype, seq, _task, is_async)
-        if is_async and len(self._inpbuf) <= _MAX_HELD:
-            self.release_reading("a packet in work")
+        if is_async:
+            self._recv_data()
+            if self._held() <= _MAX_HELD:
+                self.release_reading("a packet in work")
+
+    def _held(self) -> int:
+        return len(self._inpbuf) + len(self._later)
+
+    def _packet_in_work(self) -> bool:
+        """Whether asyncssh is on a packet asynchronously: its handler is no method then."""
+        return getattr(self._recv_handler, "__self__", None) is not self
 
     def _fast_cipher(self) -> Gcm | None:
         """Return the cipher to receive with if the fast path may work now."""

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import os
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -134,9 +134,14 @@ class RawClient:
         except Closed as closed:
             return str(closed)
 
-    async def exchange_keys(self, *, before_newkeys: bytes = b"") -> None:
+    async def exchange_keys(
+        self, *, before_newkeys: bytes = b"", behind_kexinit: Sequence[bytes] = ()
+    ) -> None:
         mine = self.kexinit()
-        await self.send(mine)
+        self.put(mine)
+        for payload in behind_kexinit:
+            self.put(payload)
+        await self.flush()
         theirs = await self.receive()
         assert theirs[0] == KEXINIT
         self.offers = _name_lists(theirs[17:])

@@ -16,7 +16,7 @@ from gateway.flow import HIGH_WATER, WINDOW
 from .fake_api import Call, eventually
 from .through import FAST, SLOW, Bench, cat, endless, through
 
-pytestmark = pytest.mark.parametrize("cipher", [*FAST, *SLOW])
+pytestmark = pytest.mark.parametrize("cipher", [FAST, *SLOW])
 
 MIB = 1024 * 1024
 
@@ -78,7 +78,7 @@ async def test_bytes_come_back_as_they_went(tmp_path: Path, cipher: str) -> None
         await echo(client, b"")
         await echo(client, b"x")
         await echo(client, os.urandom(5 * MIB + 17))
-        assert paths(bench) == (cipher in FAST, cipher in FAST)
+        assert paths(bench) == (cipher == FAST, cipher == FAST)
 
 
 async def test_many_channels_at_once(tmp_path: Path, cipher: str) -> None:
@@ -95,7 +95,7 @@ async def test_new_keys_in_mid_transfer_whoever_asks(tmp_path: Path, cipher: str
         assert connection._send_encryption is not first[0]
         assert connection._recv_encryption is not first[1]
         await eventually(lambda: connection._kex_complete)
-        assert paths(bench) == (cipher in FAST, cipher in FAST)
+        assert paths(bench) == (cipher == FAST, cipher == FAST)
 
 
 async def test_a_tiny_window_is_respected(tmp_path: Path, cipher: str) -> None:

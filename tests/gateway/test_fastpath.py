@@ -29,7 +29,7 @@ def packets(draw: st.DrawFn) -> list[bytes]:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.composite(packets)(), st.lists(st.integers(0, 1 << 20), max_size=10))
 def test_any_split_of_the_stream_gives_the_same(
@@ -83,6 +83,20 @@ async def test_bytes_until_the_next_key_are_counted_as_asyncssh_counts(tmp_path:
             # Padding's length, type, channel, size; at least 4 of padding, to whole blocks.
             expected = -(-(1 + 1 + 4 + 4 + size + 4) // 16) * 16
             assert connection._rekey_bytes_sent - before == expected
+
+
+@pytest.mark.parametrize("size", [1, 300, 30_000])
+async def test_data_behind_a_key_exchange_s_first_packet(tmp_path: Path, size: int) -> None:
+    """It waits for the exchange's turn, beside the fast path, and all of it comes through."""
+    many = min(1_500_000 // size, 5000)
+    sent = [os.urandom(size) for _ in range(many)]
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        for _ in range(2):
+            await client.exchange_keys(behind_kexinit=[data(piece) for piece in sent])
+            assert await echoed(client, many * size) == b"".join(sent)
+            await client.send(credit(many * size))
+            assert bench.connection._fast_cipher()
+            assert not bench.connection._held()
 
 
 async def test_byte_by_byte(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from .raw_client import (
     string,
 )
 
-FAST = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
+FAST = "aes256-gcm@openssh.com"  # RawClient has aes128
 SLOW = ["chacha20-poly1305@openssh.com", "aes256-ctr"]
 
 
