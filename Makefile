@@ -37,6 +37,6 @@ clean:
 # To test: besides, an sshd to compare with, the other clients, and busybox for bare:latest.
 .venv/.test: pyproject.toml
 	@.ci/packages openssh-client openssh-server rsync curl jq sshfs busybox-static procps \
-	  putty-tools dropbear-bin
+	  putty-tools dropbear-bin lftp
 	@.ci/venv $(PYTHON) '.[test]'
 	@touch $@ .venv/.run

@@ -121,6 +121,7 @@ def _begin_of(mark: bytes, data: bytes) -> int:
 _MEANINGS = {
     b"No such file or directory": Status.NO_SUCH_FILE,
     b"Not a directory": Status.NO_SUCH_FILE,
+    b"Path has non-directory component": Status.NO_SUCH_FILE,  # busybox's mv
     b"Too many levels of symbolic links": Status.NO_SUCH_FILE,
     b"Symbolic link loop": Status.NO_SUCH_FILE,
     b"Permission denied": Status.PERMISSION_DENIED,

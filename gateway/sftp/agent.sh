@@ -11,12 +11,12 @@ mask=$(umask)
 fields='%f %s %u %g %X %Y %h %U %G'
 nl='
 '
-held=' '
 
 fail() { error=$1; return 1; }
 try() { error=$("$@" 2>&1 >&6); }  # run a program: its output goes out, its complaint is kept
 there() { [ -e "$1" ] || { error=$(stat -L "$1" 2>&1); return 1; }; }
 taken() { [ -e "$1" ] || [ -L "$1" ]; }
+folder() { [ -d "$1" ] && ! [ -L "$1" ]; }
 exists() { taken "$1" || { error=$(stat "$1" 2>&1); return 1; }; }
 
 hello() {
@@ -50,7 +50,11 @@ list() {
   return 0  # a pattern without a match, a name that went meanwhile
 }
 
-real_path() { try readlink -f "$1" || fail "${error:-No such file or directory}"; }
+real_path() {
+  # Busybox takes what a dangling link says from where we are, not from where the link is.
+  if [ -L "$1" ] && ! [ -e "$1" ]; then (cd "${1%/*}/" && readlink -f "./${1##*/}") >&6
+  else try readlink -f "$1"; fi || fail "${error:-No such file or directory}"
+}
 
 read_link() {
   [ -L "$1" ] || { try stat -c '' "$1" && fail 'Invalid argument'; return; }
@@ -64,8 +68,11 @@ make_folder() { try mkdir -m "$2" "$1"; }
 rename() {
   exists "$1" || return
   [ "$3" = over ] || ! taken "$2" || { fail 'File exists'; return; }
-  # Two names of one file: rename(2) leaves both, and mv complains.
+  # One name, or two of one file: rename(2) leaves them, and mv complains.
+  [ "$1" != "$2" ] || return 0
   [ -L "$1" ] || [ -L "$2" ] || ! [ "$1" -ef "$2" ] || return 0
+  case $2 in "$1"/*) ! folder "$1" || { fail 'Invalid argument'; return; } ;; esac
+  ! folder "$1" || folder "$2" || ! taken "$2" || { fail 'Not a directory'; return; }
   try mv -f -T "$1" "$2" && return
   case $error in *option*) ;; *) return 1 ;; esac
   # An old busybox has no -T, and would move into a folder.
@@ -76,7 +83,7 @@ rename() {
 link() {
   exists "$1" || return
   ! taken "$2" || { fail 'File exists'; return; }
-  [ -L "$1" ] || ! [ -d "$1" ] || { fail 'Operation not permitted'; return; }
+  ! folder "$1" || { fail 'Operation not permitted'; return; }
   try ln "$1" "$2"
 }
 symlink() { if taken "$2"; then fail 'File exists'; else try ln -s -- "$1" "$2"; fi; }
@@ -120,7 +127,6 @@ open() {
     w) { hold; } 3>>"$1" ;;
     rw) { hold; } 3<>"$1" ;;
   esac || { complain "$@"; return; }
-  held="$held$! "
   echo "$! $made" >&6
 }
 
@@ -150,7 +156,6 @@ close() {
   [ "$2" = - ] || try chmod "$2" "/proc/$1/fd/3"
   kill "$1"
   wait "$1"
-  held="${held%% $1 *} ${held#* $1 }"
   [ -z "$error" ]
 }
 
@@ -186,5 +191,3 @@ while IFS= read -r line <&5; do
   eval "$line"
   printf '%s %s %s%s\n' "$end" "$?" "$error" "$end" >&6
 done
-[ "$held" = ' ' ] || kill $held
-exit 0

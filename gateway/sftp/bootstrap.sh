@@ -6,4 +6,10 @@ while IFS= read -r line && [ "$line" != kgpud-agent ]; do :; done
 text=
 while IFS= read -r line && [ "$line" != kgpud-begin ]; do text="$text$line
 "; done
-eval "$text"
+# The agent's open files are processes of our group: they go with it, however it ends.
+trap : HUP
+exec 2>/dev/null  # some shells say "Killed"
+(eval "$text")
+code=$?
+kill -HUP 0
+exit $code

@@ -64,12 +64,12 @@ class Server:
 
     def finished(self, outcome: Outcome) -> None:
         """End the session. What has no answer yet has failed."""
-        whole = self._closing or (self._client_ended and self._engine.idle)
+        whole = self._client_ended and self._engine.idle
         self._engine.fail("the connection to the pod broke")
         self._answer()
-        if whole and outcome.exit_code is not None:
-            outcome = Outcome(self._verdict or outcome.exit_code)
-        elif outcome.exit_code is not None:
+        if outcome.exit_code is not None and self._closing:
+            outcome = Outcome(self._verdict)
+        elif outcome.exit_code or (outcome.exit_code == 0 and not whole):
             self._say("the helper in the pod ended before the session did")
             outcome = Outcome(outcome.exit_code or _BAD_AGENT)
         self._sink.finished(outcome)

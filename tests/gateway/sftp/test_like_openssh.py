@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .client import (
     HANDLE,
     LSTAT,
     MKDIR,
+    OK,
     OPEN,
     READ,
     READLINK,
@@ -104,6 +106,8 @@ def asked(client: Client, top: bytes, request: tuple[Any, ...]) -> object:
     answer = (
         client.extended(kind, *fields) if isinstance(kind, bytes) else client.ask(kind, *fields)
     )
+    if kind == b"hardlink@openssh.com":
+        return answer.code == OK  # where two things are wrong, either may be told
     return comparable(answer)
 
 
@@ -175,12 +179,24 @@ same_requests = settings(
 some_steps = given(steps=st.lists(requests, min_size=1, max_size=25))
 
 
+def destroys_itself(top: Path, step: tuple[Any, ...]) -> bool:
+    """A link renamed over the file that it leads to: rename(2) does it, mv refuses."""
+    if step[0] != b"posix-rename@openssh.com":
+        return False
+    old, new = (os.path.join(os.fsencode(top), name) for name in step[1:])
+    with suppress(OSError):
+        return os.path.islink(old) and os.path.samefile(old, new)
+    return False
+
+
 def compare(client: Client, other: Client, here: Path, there: Path, steps: list[Any]) -> None:
     run = f"run-{len(os.listdir(here))}"
     for folder in (here, there):
         (folder / run / "folder").mkdir(parents=True)
         (folder / run / "a").write_bytes(b"12345" * 20000)
     for step in steps:
+        if destroys_itself(here / run, step):
+            continue
         assert asked(client, run.encode(), step) == asked(other, run.encode(), step), step
     assert tree(here / run) == tree(there / run)
 
