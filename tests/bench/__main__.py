@@ -17,7 +17,7 @@ from tests.e2e.dev import Pod, eventually, make_key, rent, running
 from .sides import Side, daemon, one_connection, sshd, timed
 
 ROUNDS = 7
-BULK = 256 * 1024 * 1024
+BULK = 512 * 1024 * 1024
 GIB = 1024 * 1024 * 1024
 
 
@@ -79,8 +79,8 @@ def main() -> None:
                 one_connection(ours, folder / "ours") as our_one,
                 one_connection(theirs, folder / "theirs") as their_one,
             ):
-                bulk("256 MiB down", f"head -c {BULK} /dev/zero", our_one, their_one)
-                bulk("256 MiB up", "cat >/dev/null", our_one, their_one, data)
+                bulk("512 MiB down", f"head -c {BULK} /dev/zero", our_one, their_one)
+                bulk("512 MiB up", "cat >/dev/null", our_one, their_one, data)
 
 
 main()
