@@ -95,9 +95,14 @@ NOT_PLAYED = {
 
 
 def sessions() -> list[str]:
-    """Return the recorded exec sessions that are played."""
-    names = (name for name in files.names() if name.split("/")[0] not in ("api", "lifecycle"))
-    return [name for name in names if why_not_played(name) is None]
+    """Return the recorded exec sessions that are played, those during a pod's life too."""
+    names = (name for name in files.names() if not name.startswith("api/"))
+    return [name for name in names if why_not_played(name) is None and _has_session(name)]
+
+
+def _has_session(name: str) -> bool:
+    recording = Recording(name)
+    return recording.reads_late or any(row.get("ev") == "request" for row in recording.rows)
 
 
 def why_not_played(name: str) -> str | None:

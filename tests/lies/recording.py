@@ -98,6 +98,7 @@ class Recording:
 
     @cached_property
     def tty(self) -> bool:
+        """Whether it is played at a terminal. (The engine asks for a terminal or for stderr.)"""
         return "tty=true" in self._path and "stderr=true" not in self._path
 
     @cached_property
