@@ -3,7 +3,10 @@
 It stands alone: nothing of ours is imported from outside this package, and everything else
 reaches it as it would reach any cluster, by URL and token. Three parts:
 
-- the API server (`server`, `routes_*`, `registry`, `watch`, `exec_*`);
+- the API server: `server` has every route on one page, `listening` its socket and kubeconfig;
+  `access`, `auth`, `rbac` say who may; `kinds` is the table of what is stored, `bodies`, `schema`
+  and `rules` read and check it, `storage` and `registry` keep it; `forms`, `tables`, `pages`,
+  `watch` and `discovery` tell it; `routes_exec` and `exec_*` run commands;
 - the kubelet and scheduler (`kubelet`, `pod_life`, `scheduler`, `fleet`, `pod_status`);
 - the sandbox (`sandbox`, `rootfs`, `host_image`, `bare_image`) and the helper process that
   stands beside each pod (`helper`, `namespaces`, `spawn`, `syscalls`, `wire`).

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from kgpud.localcluster import schema
+from kgpud.localcluster import protobuf, schema
 from kgpud.localcluster.errors import Cause, bad_request, invalid, unknown_body, unsupported
 from kgpud.localcluster.forms import JSON
 from kgpud.localcluster.kinds import Kind
@@ -37,24 +37,29 @@ def _bad_option(field: str, value: str, choices: tuple[str, ...]) -> Exception:
     return invalid("CreateOptions", "", causes, "meta.k8s.io")
 
 
-async def read_object(request: web.Request, kind: Kind) -> Given:
-    """Return the object of `kind` in a request's body. ApiError 400, 415 or 422 if it is none."""
-    if request.content_type != JSON and request.headers.get("Content-Type"):
-        raise unknown_body()
+async def read_body(request: web.Request, wanted: str = "Review") -> Any:  # noqa: ANN401
+    """Return the JSON of a request's body, or of its protobuf. ApiError 400 or 415."""
     body = await request.read()
+    media = request.content_type if request.headers.get("Content-Type") else JSON
+    if media not in (JSON, protobuf.MEDIA_TYPE):
+        raise unknown_body()
     try:
-        document = schema.parse(body)
+        return protobuf.read(body) if media == protobuf.MEDIA_TYPE else schema.parse(body)
     except ValueError as error:
         shown = body.decode(errors="replace")[:_MOST_SHOWN]
         raise bad_request(
-            f"the object provided is unrecognized (must be of type {kind.name}): couldn't get "
+            f"the object provided is unrecognized (must be of type {wanted}): couldn't get "
             f"version/kind; json parse error: {error} ({shown})"
         ) from None
+
+
+async def read_object(request: web.Request, kind: Kind) -> Given:
+    """Return the object of `kind` in a request's body. ApiError 400, 415 or 422 if it is none."""
+    document = await read_body(request, kind.name)
     if not isinstance(document, dict):
         raise bad_request(
             f"the object provided is unrecognized (must be of type {kind.name}): couldn't get "
-            "version/kind; json parse error: json: cannot unmarshal into Go value of type "
-            f"struct ({body.decode(errors='replace')[:_MOST_SHOWN]})"
+            "version/kind; json parse error: json: cannot unmarshal into Go value of type struct"
         )
     return decoded(document, kind, request.query.get("fieldValidation", ""))
 

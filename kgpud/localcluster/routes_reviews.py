@@ -1,16 +1,13 @@
 """Questions about rights, answered and not stored, and tokens for service accounts."""
 
-import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from aiohttp import web
 
-from kgpud.localcluster import auth, protobuf, rbac
+from kgpud.localcluster import auth, bodies, rbac
 from kgpud.localcluster.access import USER
 from kgpud.localcluster.answers import answer
-from kgpud.localcluster.errors import ApiError, bad_request, not_found, unknown_body
-from kgpud.localcluster.forms import JSON
+from kgpud.localcluster.errors import ApiError, bad_request, not_found
 from kgpud.localcluster.registry import Document, Registry, now
 from kgpud.localcluster.request_info import RequestInfo
 
@@ -27,7 +24,7 @@ class Reviews:
 
     async def access(self, request: web.Request) -> web.Response:
         """Say whether the caller may do something: SelfSubjectAccessReview."""
-        spec = await _spec(request, protobuf.ACCESS_REVIEW)
+        spec = await _spec(request)
         resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
         if bool(resource) == bool(other):
             said = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -41,7 +38,7 @@ class Reviews:
 
     async def rules(self, request: web.Request) -> web.Response:
         """List what the caller may do in a namespace: SelfSubjectRulesReview."""
-        spec = await _spec(request, protobuf.RULES_REVIEW)
+        spec = await _spec(request)
         namespace = spec.get("namespace")
         if not namespace:
             raise bad_request("no namespace on request")
@@ -66,7 +63,7 @@ class Reviews:
         account = self._registry.get("serviceaccounts", info["namespace"], info["name"])
         if account is None:
             raise not_found("serviceaccounts", info["name"])
-        spec = await _spec(request, protobuf.TOKEN_REQUEST)
+        spec = await _spec(request)
         seconds = max(int(spec.get("expirationSeconds") or _TOKEN_SECONDS), _FEWEST_SECONDS)
         user = auth.service_account(info["namespace"], info["name"], account["metadata"]["uid"])
         until = datetime.now(UTC) + timedelta(seconds=seconds)
@@ -80,21 +77,10 @@ class Reviews:
         return _reviewed("TokenRequest", "authentication", written, status)
 
 
-async def _spec(request: web.Request, message: protobuf.Message) -> Document:
+async def _spec(request: web.Request) -> Document:
     """Return the spec of a review, sent as JSON or, as kubectl does it, as protobuf."""
-    body = await request.read()
-    if request.content_type == protobuf.MEDIA_TYPE:
-        try:
-            return protobuf.read_spec(body, message)
-        except ValueError as error:
-            raise bad_request(str(error)) from None
-    if request.content_type != JSON:
-        raise unknown_body()
-    try:
-        review: Any = json.loads(body)
-    except ValueError:
-        raise _unrecognized() from None
-    spec = review.get("spec") if isinstance(review, dict) else None
+    review = await bodies.read_body(request)
+    spec = review.get("spec", {}) if isinstance(review, dict) else None
     if not isinstance(spec, dict) or not all(_is_flat(one) for one in spec.values()):
         raise _unrecognized()
     return spec

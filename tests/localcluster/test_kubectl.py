@@ -200,6 +200,32 @@ def test_rights_are_given_asked_for_and_minded(kubectl: Kubectl) -> None:
     assert (code, 'User "dave" cannot list resource "secrets"' in said) == (1, True)
 
 
+def test_objects_are_created_by_their_own_commands(kubectl: Kubectl) -> None:
+    """These are sent as protobuf."""
+    for argv in (
+        "create namespace made",
+        "create secret generic s --from-literal=a=b -n made",
+        "create configmap c --from-literal=a=b -n made",
+        "create serviceaccount robot -n made",
+        "create role r --verb=get,list --resource=pods,pods/log -n made",
+        "create rolebinding r --role=r --serviceaccount=made:robot -n made",
+        "create clusterrole c --verb=get --resource=nodes --resource-name=node-v100",
+        "create clusterrolebinding c --clusterrole=c --group=everybody",
+    ):
+        assert kubectl(*argv.split())[0] == 0, argv
+    secret = json.loads(kubectl("get", "secret", "s", "-n", "made", "-o", "json")[1])
+    assert (secret["data"], secret["type"]) == ({"a": "Yg=="}, "Opaque")
+    code, token = kubectl("create", "token", "robot", "-n", "made")
+    assert code == 0
+    robot = Kubectl(Path(kubectl.argv[2]), Path(kubectl.env["HOME"]))
+    robot.argv += ["--token", token.strip(), "--user", ""]
+    assert robot("get", "pods", "-n", "made")[0] == 0
+    assert robot("get", "secrets", "-n", "made")[0] == 1
+    assert kubectl("get", "node", "node-v100", "--as", "x", "--as-group", "everybody")[0] == 0
+    assert kubectl("get", "node", "node-rtx3090", "--as", "x", "--as-group", "everybody")[0] == 1
+    assert kubectl("delete", "namespace", "made", "--timeout=30s")[0] == 0
+
+
 def test_nodes_namespaces_and_lists_in_pages(kubectl: Kubectl) -> None:
     assert kubectl("cordon", "node-v100") == (0, "node/node-v100 cordoned\n")
     nodes = kubectl("get", "nodes")[1]
