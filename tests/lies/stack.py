@@ -1,5 +1,6 @@
 """A daemon, its cluster, and between them a chaos proxy and a bench of liars."""
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,10 @@ class Stack:
 
 @contextmanager
 def stack(folder: Path) -> Iterator[Stack]:
-    """Run everything on free ports, in folders below `folder`, with an account that may rent."""
+    """Run everything on free ports, in folders below `folder`, with an account that may rent.
+
+    Whatever it was told, the daemon must not have been surprised.
+    """
     with (
         clusters.running(folder / "cluster") as cluster,
         thread() as background,
@@ -47,6 +51,8 @@ def stack(folder: Path) -> Iterator[Stack]:
         with serving(config) as process:
             dev = front(config, process, sign_up(config))
             yield Stack(dev, cluster, background, proxy, folder)
+        log = config.with_suffix(".log").read_text()
+        assert not re.search("Traceback|crashed", log), log
 
 
 def address(cluster: clusters.Running) -> chaos.Address:
