@@ -37,7 +37,7 @@ attributes() { try stat $2 -c "$fields" "$1"; }
 
 list() {
   try stat -L -c '' "$1/." || return
-  [ -r "$1" ] && [ -x "$1" ] || { fail 'Permission denied'; return; }
+  [ -r "$1" ] || { fail 'Permission denied'; return; }
   (
     cd "$1" || exit
     set --
@@ -46,8 +46,8 @@ list() {
       [ $# -lt 128 ] || { stat -c "$mark$fields %n" "$@"; set --; }
     done
     [ $# = 0 ] || stat -c "$mark$fields %n" "$@"
-  ) >&6
-  return 0  # a pattern without a match, a name that went meanwhile
+    exit 0  # whatever it says of a pattern without a match, or of a name that went meanwhile
+  ) >&6 || fail 'Permission denied'
 }
 
 real_path() {

@@ -14,7 +14,8 @@ from gateway.sftp.packets import Flags, Kind, Request, Status
 
 _MAX_PATH = 4096  # Linux's PATH_MAX
 _MAX_OFFSET = 2**63 - 1
-_OWNER_MAY_WRITE = 0o200
+# The file is opened anew for each job, so its owner needs these until it is closed.
+_OWNERS_RIGHTS = {Flags.READ: 0o400, Flags.WRITE: 0o200}
 _OPENED, _FOLDER_MADE = 0o666, 0o777  # the modes that files and folders get where none is given
 _FOLDER_BITS = 0o1777  # what mkdir(2) heeds
 
@@ -55,7 +56,7 @@ class Operations:
             flags |= Flags.WRITE
         wanted = _OPENED if request.attributes.mode is None else request.attributes.mode
         final = stat.S_IMODE(wanted) & ~self._mask
-        made = final | _OWNER_MAY_WRITE if flags & Flags.WRITE else final
+        made = final | sum(right for flag, right in _OWNERS_RIGHTS.items() if flags & flag)
         file = File(flags)
         name = self._handles.add(file)
 

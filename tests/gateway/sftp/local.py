@@ -40,7 +40,9 @@ def environment(shell: str, folder: Path) -> Mapping[str, str]:
     return {"PATH": f"{programs}{host}", "HOME": str(folder)}
 
 
-def start(shell: str, folder: Path, where: Path) -> subprocess.Popen[bytes]:
+def start(
+    shell: str, folder: Path, where: Path, user: int | None = None
+) -> subprocess.Popen[bytes]:
     """Start the bootstrap in `where`; it has said already that there is no sftp-server."""
     given = environment(shell, folder)
     pipe = subprocess.PIPE
@@ -53,6 +55,7 @@ def start(shell: str, folder: Path, where: Path) -> subprocess.Popen[bytes]:
         cwd=where,
         bufsize=0,
         start_new_session=True,
+        user=user,
     )
     greeting = b""
     while len(greeting) < len(agent.NO_SERVER):
@@ -91,9 +94,9 @@ def _write(fd: int, data: bytearray) -> None:
 
 
 @contextmanager
-def ours(shell: str, folder: Path, where: Path) -> Iterator[socket.socket]:
+def ours(shell: str, folder: Path, where: Path, user: int | None = None) -> Iterator[socket.socket]:
     """Serve `where` by our server; yield the client's end."""
-    process = start(shell, folder, where)
+    process = start(shell, folder, where, user)
     near, far = socket.socketpair()
 
     def serve() -> None:
@@ -113,12 +116,14 @@ def ours(shell: str, folder: Path, where: Path) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def openssh(where: Path) -> Iterator[socket.socket]:
+def openssh(where: Path, user: int | None = None) -> Iterator[socket.socket]:
     """Serve `where` by OpenSSH's server; yield the client's end."""
     near, far = socket.socketpair()
     with (
         near,
-        subprocess.Popen([OPENSSH], stdin=far.fileno(), stdout=far.fileno(), cwd=where) as process,
+        subprocess.Popen(
+            [OPENSSH], stdin=far.fileno(), stdout=far.fileno(), cwd=where, user=user
+        ) as process,
     ):
         far.close()
         try:
