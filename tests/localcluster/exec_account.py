@@ -90,5 +90,6 @@ def processes(lines: list[str], *, has_parent: bool) -> list[str]:
     told = []
     for parts in split:
         parent = known.get(parts[1], "another") if has_parent else "-"
-        told.append(f"{parent} {parts[2 if has_parent else 1].replace('R', 'S')} {parts[3]}")
+        state = parts[2 if has_parent else 1].replace("R", "S").replace("N", "")  # N: we are nice
+        told.append(f"{parent} {state} {parts[3]}")
     return told
