@@ -2,6 +2,7 @@
 
 import dataclasses
 import hmac
+import logging
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -15,6 +16,7 @@ from kgpud.localcluster.errors import ApiError, forbidden, method_not_allowed, n
 from kgpud.localcluster.registry import Registry
 from kgpud.localcluster.request_info import RequestInfo
 
+log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 USER = web.RequestKey("user", User)
 INFO = web.RequestKey("info", RequestInfo)
@@ -40,6 +42,12 @@ async def statuses(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPRequestEntityTooLarge:
         said = "Request entity too large: limit is 3145728"
         return failure(ApiError(413, "RequestEntityTooLarge", said, {}))
+    except (web.HTTPException, ConnectionError):
+        raise
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        said = "Internal error occurred: see the local cluster's stderr"
+        return failure(ApiError(500, "InternalError", said))
 
 
 def failure(error: ApiError) -> web.Response:

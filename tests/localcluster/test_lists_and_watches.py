@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -236,6 +237,26 @@ async def test_generated_names_differ_and_metadata_can_be_had_alone(client: Api)
 )
 async def test_a_list_that_cannot_be_is_refused(client: Api, path: str, status: int) -> None:
     assert (await client.call("GET", f"{SECRETS}{path}"))[0] == status
+
+
+async def test_what_comes_and_goes_leaves_no_more_than_the_history() -> None:
+    registry = Registry()
+
+    def come_and_go(times: int) -> int:
+        for number in range(times):
+            metadata = {"name": f"x{number}", "namespace": "n"}
+            registry.create("pods", {"metadata": metadata, "spec": {"x": "y" * 1000}})
+            registry.replace("pods", "n", f"x{number}", lambda pod: pod["spec"].update(a=1))
+            registry.delete("pods", "n", f"x{number}")
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = come_and_go(1000)
+        assert come_and_go(3000) < before * 1.1
+    finally:
+        tracemalloc.stop()
+    assert registry.all("pods") == []
 
 
 def test_events_go_after_an_hour_without_news_and_when_there_are_too_many() -> None:
