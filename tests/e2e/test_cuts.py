@@ -108,6 +108,7 @@ def test_everybody_is_out_at_once(
     assert {row["reason"] for row in rows if row["exit_status"] != 0} == {reason}
     with contextlib.suppress(FileNotFoundError):
         os.unlink(master)
+    pod.release()
 
 
 def wait_for_no_session(client: Client) -> None:
