@@ -7,9 +7,10 @@ reaches it as it would reach any cluster, by URL and token. Three parts:
   `access`, `auth`, `rbac` say who may; `kinds` is the table of what is stored, `bodies`, `schema`
   and `rules` read and check it, `storage` and `registry` keep it; `forms`, `tables`, `pages`,
   `watch` and `discovery` tell it; `routes_exec` and `exec_*` run commands;
-- the kubelet and scheduler (`kubelet`, `pod_life`, `scheduler`, `fleet`, `pod_status`);
-- the sandbox (`sandbox`, `rootfs`, `host_image`, `bare_image`) and the helper process that
-  stands beside each pod (`helper`, `namespaces`, `spawn`, `syscalls`, `wire`).
+- the scheduler and the kubelet (`scheduler`, `fleet`, `gpus`; `pod_life`, `container_life`,
+  `pulls`, `probes`, `volumes`, `eviction`, `limits`; what they write: `pod_status`, `pod_events`);
+- the sandbox (`sandbox`, `bwrap`, `rootfs`, `host_image`, `bare_image`, `cgroups`) and the helper
+  process that stands beside each container (`helper`, `boot`, `namespaces`, `spawn`, `wire`).
 
 The helper runs as `python -I -S`, so its modules use the standard library alone.
 """

@@ -11,6 +11,7 @@ from typing import Any
 from kgpud.localcluster.errors import ExecRefusedError, SandboxError
 from kgpud.localcluster.sandbox import Sandbox
 
+_SAID_LIMIT = 10 * 1024
 _STATUS_LINE_BYTES = 1024
 _GOOD_STATUS = range(200, 400)
 
@@ -73,13 +74,47 @@ async def _once(target: Target, probe: Mapping[str, Any]) -> None:
 
 async def _execute(sandbox: Sandbox, command: list[str], within: float) -> None:
     try:
-        code, said = await sandbox.run(command, within)
+        code, said = await _run(sandbox, command, within)
     except ExecRefusedError as refused:
         raise ProbeFailure(str(refused)) from None
     if code is None:
         raise ProbeFailure(f'command timed out: "{" ".join(command)}" timed out after {within:g}s')
     if code != 0:
         raise ProbeFailure(said)
+
+
+async def _run(sandbox: Sandbox, argv: list[str], within: float) -> tuple[int | None, str]:
+    """Run a command without input; return its code and the first 10 KiB it has written.
+
+    The code is None if it took more than `within` seconds; then it has been killed.
+    """
+    loop = asyncio.get_running_loop()
+    nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    output, written = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(output, False)
+    said = bytearray()
+    loop.add_reader(output, _keep_first, output, said)
+    try:
+        running = await sandbox.execute(argv, [nothing, written, written])
+        try:
+            async with asyncio.timeout(within):
+                code = await asyncio.shield(running.code)
+        except TimeoutError:
+            await sandbox.kill_command(running)
+            return None, ""
+        _keep_first(output, said)
+        return code, said.decode(errors="replace")
+    finally:
+        loop.remove_reader(output)
+        for fd in (nothing, output, written):
+            os.close(fd)
+
+
+def _keep_first(output: int, said: bytearray) -> None:
+    """Drain a non-blocking pipe, keeping what comes first."""
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(output, 65536):
+            said += data[: _SAID_LIMIT - len(said)]
 
 
 @contextlib.asynccontextmanager

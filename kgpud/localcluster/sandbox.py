@@ -20,7 +20,6 @@ from kgpud.localcluster.errors import CommandError, ExecRefusedError, SandboxErr
 _IMPORT_ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[1]); from kgpud.localcluster import helper; "
 _START += "helper.main(int(sys.argv[2]))"
-_SAID_LIMIT = 10 * 1024
 _KILLED = 128 + signal.SIGKILL
 
 
@@ -205,32 +204,6 @@ class Sandbox:
         pid, master = await started
         return Running(pid, master, code, number)
 
-    async def run(self, argv: Sequence[str], within: float) -> tuple[int | None, str]:
-        """Run a command without input; return its code and the first 10 KiB it has written.
-
-        The code is None if it took more than `within` seconds; then it has been killed.
-        """
-        nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        output, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        said = bytearray()
-        self._loop.add_reader(output, _keep_first, output, said)
-        os.set_blocking(written, True)
-        try:
-            running = await self.execute(argv, [nothing, written, written])
-            try:
-                async with asyncio.timeout(within):
-                    code = await asyncio.shield(running.code)
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(running.pid, signal.SIGKILL)
-                return None, ""
-            _keep_first(output, said)
-            return code, said.decode(errors="replace")
-        finally:
-            self._loop.remove_reader(output)
-            for fd in (nothing, output, written):
-                os.close(fd)
-
     async def open_socket(self) -> socket.socket:
         """Return a new non-blocking TCP socket of the pod's network, the caller's to close.
 
@@ -293,13 +266,6 @@ class Sandbox:
         else:
             self._loop.remove_reader(self._log_fd)
         return bool(data)
-
-
-def _keep_first(output: int, said: bytearray) -> None:
-    """Drain a non-blocking pipe, keeping what comes first."""
-    with contextlib.suppress(BlockingIOError):
-        while data := os.read(output, 65536):
-            said += data[: _SAID_LIMIT - len(said)]
 
 
 def _close_all(fds: Sequence[int]) -> None:
