@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,8 +38,13 @@ class Running:
 
 
 @contextmanager
-def running(state: Path, *options: str, stdin: int = subprocess.DEVNULL) -> Iterator[Running]:
-    argv = [sys.executable, "-m", "kgpud.localcluster", "--state", str(state), *options]
+def running(
+    state: Path,
+    *options: str,
+    stdin: int = subprocess.DEVNULL,
+    python: Sequence[str] = (sys.executable,),
+) -> Iterator[Running]:
+    argv = [*python, "-m", "kgpud.localcluster", "--state", str(state), *options]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stdin=stdin)
     assert process.stdout is not None
     try:
@@ -215,14 +220,15 @@ async def finish(socket: aiohttp.ClientWebSocketResponse, result: Result | None 
     return result
 
 
+_OF_THE_POD = ("nodeSelector", "affinity", "volumes", "restartPolicy", "containers")
+
+
 def pod(name: str, **changes: Any) -> Document:
     container: Document = {"name": "main", "image": "kgpu-pytorch:latest"}
     spec: Document = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 5}
     for key, value in changes.items():
-        (spec if key in ("nodeSelector", "affinity", "volumes", "restartPolicy") else container)[
-            key
-        ] = value
-    spec["containers"] = [container]
+        (spec if key in _OF_THE_POD else container)[key] = value
+    spec.setdefault("containers", [container])
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
