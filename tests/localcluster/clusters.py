@@ -1,7 +1,9 @@
 """A real local cluster process, a client for it, and the recordings to compare with."""
 
 import asyncio
+import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -74,6 +76,12 @@ def processes_of(cluster: Running) -> list[psutil.Process]:
 def helpers_of(cluster: Running) -> list[psutil.Process]:
     """Return the process beside each sandbox: what the cluster has started itself."""
     return psutil.Process(cluster.process.pid).children()
+
+
+def pods_folders(state: Path) -> list[Path]:
+    """Return the folders, by `state` or elsewhere, in which a cluster keeps its pods."""
+    digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
+    return [*state.glob("pods"), *Path("/var/tmp").glob(f"kgpud-pods-{digest}")]
 
 
 def wait_gone(processes: list[psutil.Process]) -> list[psutil.Process]:

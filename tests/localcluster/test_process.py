@@ -13,7 +13,17 @@ import pytest
 from kgpud.localcluster.errors import StartError
 from kgpud.localcluster.fleet import read_fleet
 
-from .clusters import Api, Running, is_ready, pod, processes_of, running, until, wait_gone
+from .clusters import (
+    Api,
+    Running,
+    is_ready,
+    pod,
+    pods_folders,
+    processes_of,
+    running,
+    until,
+    wait_gone,
+)
 
 
 async def _with_a_busy_pod(cluster: Running) -> list[psutil.Process]:
@@ -29,27 +39,16 @@ async def _with_a_busy_pod(cluster: Running) -> list[psutil.Process]:
     return processes
 
 
-def _pod_folders(state: Path) -> list[Path]:
-    elsewhere = [path for path in Path("/var/tmp").glob("kgpud-pods-*") if _is_of(path, state)]
-    return [*state.glob("pods"), *elsewhere]
-
-
-def _is_of(path: Path, state: Path) -> bool:
-    import hashlib  # noqa: PLC0415
-
-    return path.name.endswith(hashlib.sha256(os.fsencode(state)).hexdigest()[:16])
-
-
 async def test_sigkill_leaves_no_process_and_the_next_start_cleans(tmp_path: Path) -> None:
     with running(tmp_path) as cluster:
         processes = await _with_a_busy_pod(cluster)
         cluster.stop(signal.SIGKILL)
         assert wait_gone(processes) == []
-        assert [pods for pods in _pod_folders(tmp_path) if list(pods.glob("pod-*"))]
+        assert [pods for pods in pods_folders(tmp_path) if list(pods.glob("pod-*"))]
     with running(tmp_path) as cluster:
-        assert not [pods for pods in _pod_folders(tmp_path) if list(pods.glob("pod-*"))]
+        assert not [pods for pods in pods_folders(tmp_path) if list(pods.glob("pod-*"))]
         cluster.stop()
-    assert _pod_folders(tmp_path) == []
+    assert pods_folders(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -58,7 +57,7 @@ async def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signa
         processes = await _with_a_busy_pod(cluster)
         assert cluster.stop(number) == 0
         assert wait_gone(processes) == []
-        assert _pod_folders(tmp_path) == []
+        assert pods_folders(tmp_path) == []
         assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
 
 
@@ -164,6 +163,6 @@ async def test_a_killed_clusters_folder_is_removed_by_any_later_start(tmp_path: 
         processes = processes_of(cluster)
         cluster.stop(signal.SIGKILL)
         assert wait_gone(processes) == []
-    assert len(_pod_folders(tmp_path / "killed")) == 1
+    assert len(pods_folders(tmp_path / "killed")) == 1
     with running(tmp_path / "other"):
-        await until(lambda: not _pod_folders(tmp_path / "killed"))
+        await until(lambda: not pods_folders(tmp_path / "killed"))

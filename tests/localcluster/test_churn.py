@@ -1,0 +1,76 @@
+"""Pods that come and go leave nothing: processes, descriptors, cgroups, folders, memory."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from .clusters import Api, Running, pods_folders, processes_of, running, until
+
+_AT_ONCE = 8
+_LIMITED = {"resources": {"limits": {"memory": "64Mi", "cpu": "1"}}}
+_MEBIBYTE = 1 << 20
+
+
+def _groups(cluster: Running) -> list[Path]:
+    return list(Path("/sys/fs/cgroup").glob(f"**/kgpud-local-{cluster.process.pid}-*/*/"))
+
+
+def _folders(cluster: Running) -> list[Path]:
+    return [pod for pods in pods_folders(cluster.state) for pod in pods.glob("pod-*")]
+
+
+async def _cycle(api: Api, name: str) -> None:
+    await api.ready(name, **_LIMITED)
+    assert (
+        await api.execute(name, "sh", "-c", "echo x > f; setsid sleep 600 <&- >&- 2>&- &")
+    ).code == 0
+    await api.delete(name)
+
+
+async def _cycles(api: Api, first: int, count: int) -> None:
+    numbers = iter(range(first, first + count))
+
+    async def some() -> None:
+        for number in numbers:
+            await _cycle(api, f"churn-{number}")
+
+    async with asyncio.TaskGroup() as group:
+        for _worker in range(_AT_ONCE):
+            group.create_task(some())
+
+
+async def _settled(cluster: Running) -> tuple[int, int]:
+    """Return the descriptors and resident bytes of a cluster that has no pod left."""
+    await until(lambda: not processes_of(cluster) and not _groups(cluster))
+    await until(lambda: not _folders(cluster))
+    process = psutil.Process(cluster.process.pid)
+    return process.num_fds(), process.memory_info().rss
+
+
+async def _leak(state: Path, cycles: int, allowed: int) -> None:
+    mounts = Path("/proc/self/mounts").read_text()
+    with running(state) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            api = Api(session)
+            await _cycles(api, 0, 24)
+            descriptors, memory = await _settled(cluster)
+            await _cycles(api, 24, cycles)
+            later = await _settled(cluster)
+            assert later[0] <= descriptors
+            assert later[1] <= memory + allowed
+            assert Path("/proc/self/mounts").read_text() == mounts
+            threads = psutil.Process(cluster.process.pid).num_threads()
+            assert threads < 64
+
+
+async def test_a_few_cycles_leak_nothing(tmp_path: Path) -> None:
+    await _leak(tmp_path, 16, 64 * _MEBIBYTE)
+
+
+@pytest.mark.slow
+async def test_a_thousand_cycles_leak_nothing(tmp_path: Path) -> None:
+    await _leak(tmp_path, 1000, 64 * _MEBIBYTE)
