@@ -21,6 +21,7 @@ check: .venv/.test
 
 bench: .venv/.test
 	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench.pods
 
 soak: .venv/.test
 	@$(BIN)/python -m pytest -m slow --timeout=3600

@@ -164,3 +164,41 @@ async def test_only_what_is_reachable_is_reached(outside: tuple[str, int], tmp_p
             refused = await api.execute("reaching", *argv, *options[3].split(":"))
             assert refused.code in (0, 1)
             assert b"got" not in refused.out
+
+
+_LISTEN = (
+    "import socket; s = socket.socket(); s.bind(('', 8000)); s.listen(); print('up', flush=True)\n"
+    "while True: s.accept()[0].close()"
+)
+_TRY = (
+    "import socket, sys\n"
+    "for one in sys.argv[1:]:\n"
+    "    host, _, port = one.rpartition(':')\n"
+    "    try: socket.create_connection((host, int(port)), 2).close(); print('reached', one)\n"
+    "    except OSError: pass\n"
+)
+
+
+def _host_addresses() -> set[str]:
+    found = {one.address for some in psutil.net_if_addrs().values() for one in some}
+    return {address for address in found if address.count(".") == 3}
+
+
+async def test_a_pod_reaches_no_other_pod_no_host_and_not_the_cluster(
+    api: Api, cluster: Running, full: str, bare: str, outside: tuple[str, int]
+) -> None:
+    probe = {"tcpSocket": {"port": 8000}, "periodSeconds": 1}
+    command = ["python3", "-c", _LISTEN]
+    listening = await api.ready("listening", command=command, readinessProbe=probe)
+    own = listening["status"]["podIP"]
+    other = (await api.get(bare))["status"]["podIP"]
+    assert own != other
+    port = cluster.url.rpartition(":")[2]
+    places = [f"{own}:8000", f"{own}:{port}"]
+    for address in _host_addresses() | {"127.0.0.1", "127.0.0.2"}:
+        places += [f"{address}:{port}", f"{address}:{outside[1]}"]
+    result = await api.execute(full, "python3", "-c", _TRY, *places, "1.1.1.1:53")
+    assert (result.code, result.out) == (0, b"")
+    result = await api.execute("listening", "python3", "-c", _TRY, f"{own}:8000", "127.0.0.1:8000")
+    assert result.out.decode() == f"reached {own}:8000\nreached 127.0.0.1:8000\n"
+    await api.delete("listening")
