@@ -25,6 +25,11 @@ _SAME = (
 )
 
 
+_UNTIL_TERM_IS_CAUGHT = (
+    "until grep -q '^SigCgt:.*[4-7c-f][0-9a-f][0-9a-f][0-9a-f]$' /proc/1/status; do sleep .02; done"
+)
+
+
 @dataclass
 class Life:
     """What a user saw: states of the object, Events, and answers, each in order."""
@@ -166,10 +171,20 @@ class Player:
                 self.life.answers.append(await self._exec)
             elif kind == "delete_request":
                 await self._seen(self._delete_after or self._before_deletion())
+                await self._trapped()
                 await self._ask("delete_response", "DELETE", f"{self._pods}/{self._name}")
             elif kind in _SENT:
                 await self._seen(min(len(seen.states), self._before_deletion()))
                 await _SENT[kind](self)
+
+    async def _trapped(self) -> None:
+        """Return when a PID 1 that means to catch TERM does: the recorder came seconds later."""
+        (container,) = self._body["spec"]["containers"]
+        if 'trap "exit' in " ".join(container["command"]):
+            query = urllib.parse.urlencode({"stdout": "1", "command": "sh"})
+            query += "&" + urllib.parse.urlencode({"command": "-c"})
+            query += "&" + urllib.parse.urlencode({"command": _UNTIL_TERM_IS_CAUGHT})
+            await self._execute(f"{self._pods}/{self._name}/exec?{query}")
 
     def _before_deletion(self) -> int:
         life = Life()
