@@ -44,9 +44,12 @@ class Bastion:
         host_keys: HostKeys,
         limits: Limits,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        scp_engine: bool = True,
     ) -> None:
         self._core = core
         self._executor = executor
+        self._scp_engine = scp_engine
         self._admission = Admission(limits, monotonic)
         self._host_keys = host_keys
         self._keys: Sequence[HostKey] = ()
@@ -133,7 +136,7 @@ class Bastion:
         await asyncio.sleep(0)
 
     def _session_maker(self, tasks: asyncio.TaskGroup) -> MakeSession:
-        around = Surroundings(self._core, self._executor, self._cuts)
+        around = Surroundings(self._core, self._executor, self._cuts, scp_engine=self._scp_engine)
         return lambda connection: Session(
             connection, tasks, lambda session: Life(around, session).run()
         )

@@ -41,10 +41,14 @@ class ExecBroken(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its exit code, or why that is not known (`broken`, a sentence)."""
+    """How a command ended: its exit code, or why that is not known (`broken`, a sentence).
+
+    `runs_on` says that the client is done with it, but something in the pod has to be ended yet.
+    """
 
     exit_code: int | None
     broken: str | None = None
+    runs_on: bool = False
 
 
 class Sink(Protocol):

@@ -31,6 +31,7 @@ class Surroundings:
     executor: Executor
     cuts: Cuts
     ready_seconds: float = READY_SECONDS
+    scp_engine: bool = True
 
 
 class Life:
@@ -132,7 +133,10 @@ class Life:
     async def _run_in(self, route: Route) -> _Ending:
         session = self._session
         try:
-            serving = await serve(self._around.executor, route.pod, session.request, session)
+            around = self._around
+            serving = await serve(
+                around.executor, route.pod, session.request, session, scp_engine=around.scp_engine
+            )
         except ExecRefused as error:
             session.fail(str(error))
             return FAILED, "refused"
@@ -141,7 +145,11 @@ class Life:
         await self._report_activity_until_over(route.rental)
         how = session.over.result()
         if isinstance(how, Outcome):
-            return self._conclude(how)
+            ending = self._conclude(how)
+            if how.runs_on:
+                serving.leave()
+                await serving.hang_up()
+            return ending
         serving.leave()
         if isinstance(how, Cut):
             session.fail(how.sentence)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from gateway import absent
+from gateway import absent, scp, scp_serving
 from gateway.exec import Executor, Sink
 from gateway.protocols import PodRef
 from gateway.sftp import subsystem as sftp
@@ -51,7 +51,9 @@ class Serving(Protocol):
         """End what still runs in the pod, after `leave`."""
 
 
-async def serve(executor: Executor, pod: PodRef, request: Request, sink: Sink) -> Serving:
+async def serve(
+    executor: Executor, pod: PodRef, request: Request, sink: Sink, *, scp_engine: bool = True
+) -> Serving:
     """Begin to serve a request. Raises ExecRefused.
 
     Don't cancel it: the command may have begun already, and only what is returned can end it.
@@ -60,6 +62,11 @@ async def serve(executor: Executor, pod: PodRef, request: Request, sink: Sink) -
         return await sftp.start(executor, pod, request.environment, sink)
     if request.kind == "exec" and sftp.is_server(request.command):
         return await sftp.start(executor, pod, request.environment, sink, request.command)
+    if scp_engine and request.kind == "exec" and not request.tty:
+        asked = scp.recognise(request.command)
+        speaks = asked and await scp_serving.start(executor, pod, asked, request.environment, sink)
+        if speaks:
+            return speaks
     return await executor.start(pod, _command(request), sink)
 
 

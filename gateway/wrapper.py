@@ -43,14 +43,15 @@ class CommandRefused(ValueError):
     """The command can't be handed over; the text says why."""
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """Return a script of this package without its comments."""
     lines = resources.files(__package__).joinpath(name).read_text().splitlines()
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 
 
-WRAPPER = _script("wrapper.sh")
-HANGUP = _script("leader.sh") + "\n" + _script("hangup.sh")
-SIGNAL = _script("leader.sh") + "\n" + _script("signal.sh")
+WRAPPER = script("wrapper.sh")
+HANGUP = script("leader.sh") + "\n" + script("hangup.sh")
+SIGNAL = script("leader.sh") + "\n" + script("signal.sh")
 
 
 def new_nonce() -> str:

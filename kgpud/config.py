@@ -153,6 +153,16 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """How the bastion serves clients."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: Who answers ``scp -O``: the bastion's own engine, or the pod's scp, byte for byte.
+    scp: Literal["engine", "passthrough"] = "engine"
+
+
+@dataclass(frozen=True)
 class Log:
     """What the daemon says of itself on stderr."""
 
@@ -199,6 +209,7 @@ class Config:
     gpu: Mapping[Annotated[str, AfterValidator(_class_name)], GpuClass] = field(
         default_factory=_menu
     )
+    gateway: Gateway = Gateway()
     drain: Drain = Drain()
     log: Log = Log()
 

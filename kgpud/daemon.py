@@ -138,7 +138,13 @@ async def _build(
     await audit.close_lost()
     routing = Routing(rentals, accounts, audit, clock, cluster.namespace)
     host_keys = HostKeys(config.state / statefolder.HOST_KEY)
-    bastion = Bastion(routing, executor, host_keys, config.ssh.limits())
+    bastion = Bastion(
+        routing,
+        executor,
+        host_keys,
+        config.ssh.limits(),
+        scp_engine=config.gateway.scp == "engine",
+    )
     bastion.remember(await audit.recent_peers(config.ssh.known_days))
     installed = settings.installation.id
     told = config.ssh_address(bound(sockets.ssh))

@@ -220,7 +220,7 @@ async def test_an_image_without_sh(asked: str) -> None:
         call.upgrade()
         call.end(internal_error('exec: "sh": executable file not found in $PATH'))
 
-    request = SFTP if asked == "subsystem" else Request("exec", b"scp -t .")
+    request = SFTP if asked == "subsystem" else Request("exec", b"true")
     async with serving(script) as api:
         _, recorder = await begin(api, request)
         outcome = await recorder.ended()

@@ -1,0 +1,112 @@
+# The pod's side of `scp -t`; scp_receive.py has the other one. Runs as
+#   sh -c THIS xFLAGS TARGET
+# It says where it stands, then takes operations from stdin: a line of words, a line with a path
+# below the target, and as many bytes as the words say. Lengths are counted, never ended by
+# end-of-file, which the v4 exec protocol can't send.
+unset KGPU_SCP
+export LC_ALL=C
+set -f
+nl='
+'
+pass() {
+  if command -v scp >/dev/null; then echo pass; else echo "none $1"; fi
+  exit 0
+}
+case $0 in *g*) ;; *) case ${1-} in -*) pass 'its target could be an option' ;; esac ;; esac
+case ${1-} in *"$nl"*) pass 'its target has a newline in its name' ;; esac
+[ $# = 1 ] || { echo 'error ambiguous target'; exit 1; }
+dd bs=1 count=0 iflag=fullblock </dev/null >/dev/null 2>&1 || pass 'the image has no dd that knows iflag=fullblock'
+t=$1 kind=new tar=-
+if [ -d "$t" ]; then kind=folder; elif [ -e "$t" ]; then kind=other; fi
+case $0 in *r*) case $(tar --version 2>/dev/null) in *GNU*) tar=gnu ;; esac ;; esac
+printf 'kgpud-scp %s %s %s %s\n' "$kind" "$(umask)" "$tar" "$t"
+# What a tool said is ": " and the reason at the end of its first line. The first reason counts.
+failed() {
+  said=${said%%"$nl"*} said=${said##*: }
+  why=${why:-$1${said:-failed}}
+}
+# copy SIZE COUNT: so many blocks from stdin to descriptor 5. After a failure what is left of them
+# is dropped, so that the next operation is found where it begins.
+copy() {
+  [ "$1" -gt 0 ] && [ "$2" -gt 0 ] || return 0
+  left=$2
+  if [ -z "$why" ]; then
+    said=$(dd bs="$1" count="$2" iflag=fullblock 2>&1 >&5) && return 0
+    left=${said%%+*} left=${left##*[!0-9]} left=$(($2 - ${left:-0}))
+    failed
+  fi
+  dd bs="$1" count="$left" iflag=fullblock >/dev/null 2>&1
+}
+create() {
+  said=$(dd of="$p" conv=notrunc count=0 </dev/null 2>&1) || failed
+}
+# file UMASK MODE-IF-NEW MODE-IF-OLD MTIME ATIME BLOCKS REST
+file() {
+  opened='' mode=$2
+  [ ! -e "$p" ] || mode=$3
+  umask "$1"
+  { opened=1; copy 65536 "$6"; copy "$7" 1; } 2>/dev/null 5>"$p"
+  if [ -n "$opened" ]; then
+    finish "$mode" "$4" "$5"
+  else
+    create
+    why=${why:-failed to open}
+    copy 65536 "$6"
+    copy "$7" 1
+  fi
+}
+# finish MODE MTIME ATIME: - leaves them as they are.
+finish() {
+  [ "$1" = - ] || said=$(chmod -- "$1" "$p" 2>&1) || failed 'set mode: '
+  [ "$2" = - ] || [ -n "$why" ] ||
+    said=$(touch -c -m -d "@$2" -- "$p" 2>&1 && touch -c -a -d "@$3" -- "$p" 2>&1) ||
+    failed 'set times: '
+}
+folder() {
+  if [ -d "$p" ]; then
+    answer=+old
+  elif [ -e "$p" ]; then
+    why='Not a directory'
+  else
+    umask "$1"
+    if said=$(mkdir -- "$p" 2>&1); then answer=+new; else failed; fi
+  fi
+}
+# What is in a folder, as far as its first MiB of names says it: type, mode, path. A link to a
+# folder has type l.
+list() {
+  case $p in -*) p=./$p ;; esac
+  [ "$(find "$p" -maxdepth 0 -printf x 2>/dev/null)" = x ] || printf '?\0'
+  find -L "$p" -mindepth 1 \( -type d -xtype l -printf 'l%m %P\0' -o -printf '%y%m %P\0' \) \
+    2>/dev/null |
+    dd bs=65536 count=16 iflag=fullblock 2>/dev/null
+  printf '\0'
+}
+# Chunks of a tar archive, each a line with its blocks and rest, until a dot.
+chunks() {
+  trap '' PIPE
+  while read -r q r && [ "$q" != . ]; do copy 65536 "$q"; copy "$r" 1; done
+}
+unpack() {
+  chunks 5>&1 | tar -x -f - -C "$p" -p -o -h --overwrite --keep-directory-symlink \
+    --quoting-style=literal "$@" 2>&1
+  echo "=$?"
+}
+while IFS= read -r words && IFS= read -r p; do
+  if [ -z "$p" ]; then p=$t; elif [ "$t" = / ]; then p=/$p; else p=$t/$p; fi
+  set -- $words
+  op=$1 why='' answer=''
+  shift
+  case $op in
+    file) file "$@" ;;
+    create) umask "$1"; [ -p "$p" ] || create; answer== ;;
+    folder) answer==; folder "$1" ;;
+    finish) finish "$@" ;;
+    list) list ;;
+    unpack) unpack "$@" ;;
+    sync) answer== ;;
+    quit) exit 0 ;;
+  esac
+  [ -z "$why" ] || printf '!%s: %s\n' "$p" "$why"
+  [ -z "$answer" ] || echo "$answer"
+done

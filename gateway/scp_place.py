@@ -1,0 +1,45 @@
+"""Where the pod's side of an upload (scp-receive.sh) stands, and how it is told modes and times."""
+
+from dataclasses import dataclass
+
+from gateway.scp_records import Times
+
+# Without -p nobody gets a setuid program.
+_SPECIAL = 0o7000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pod's side stands: the target, what it is, the umask, and whether tar is GNU's."""
+
+    target: bytes
+    kind: bytes
+    umask: int
+    packs: bool
+
+    @classmethod
+    def read(cls, line: bytes) -> "Place":
+        """Read the first line of scp-receive.sh. Raises ValueError."""
+        _, kind, umask, tar, target = line.split(b" ", 4)
+        return cls(target, kind, int(umask, 8), tar == b"gnu")
+
+    def masked(self, mode: int, *, preserve: bool) -> int:
+        """Return the mode that something new gets: with -p the client's own."""
+        return mode if preserve else mode & ~self.umask & ~_SPECIAL
+
+    def path(self, below: bytes) -> bytes:
+        """Return a path below the target as scp spells it."""
+        if not below:
+            return self.target
+        return (b"" if self.target == b"/" else self.target) + b"/" + below
+
+
+def mode_word(mode: int | None) -> bytes:
+    """Spell a mode for chmod; None leaves it as it is."""
+    # Five digits: with fewer GNU chmod keeps a folder's setgid bit.
+    return b"-" if mode is None else b"%05o" % mode
+
+
+def times_words(times: Times | None) -> bytes:
+    """Spell times for touch; None leaves them as they are."""
+    return b"%d %d" % (times.mtime, times.atime) if times else b"- -"
