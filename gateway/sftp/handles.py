@@ -13,13 +13,13 @@ MAX_LISTED = 32 * 1024 * 1024
 
 @dataclass
 class File:
-    """An open file; `holder` is 0 until it is open.
+    """An open file, and the process that holds it.
 
     `late_mode` is set when the file is closed, where setting it earlier would lock us out.
     """
 
+    holder: int
     flags: Flags
-    holder: int = 0
     late_mode: int | None = None
 
 
@@ -45,15 +45,27 @@ class Handles:
     def __init__(self) -> None:
         self._open: dict[bytes, File | Folder] = {}
         self._next = 0
+        self._reserved = 0
         self._listed = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether no more may be opened."""
-        return len(self._open) >= MAX_HANDLES
+    def reserve(self) -> bool:
+        """Keep room for one that is being opened; False when there is none.
+
+        `add` or `give_up` follows. Until then it has no name, which a client could guess.
+        """
+        if len(self._open) + self._reserved >= MAX_HANDLES:
+            return False
+        self._reserved += 1
+        return True
+
+    def give_up(self, folder: Folder | None = None) -> None:
+        """Free the room, and what has been listed already."""
+        self._reserved -= 1
+        self._listed -= folder.size if folder else 0
 
     def add(self, opened: File | Folder) -> bytes:
-        """Give it a name."""
+        """Give what was opened its name."""
+        self._reserved -= 1
         name = self._next.to_bytes(4, "big")
         self._next = (self._next + 1) % 2**32
         self._open[name] = opened
@@ -62,7 +74,7 @@ class Handles:
     def file(self, name: bytes, flag: Flags | None = None) -> File:
         """Return an open file. Raises BadHandle, and NotAllowed if opened without `flag`."""
         found = self._open.get(name)
-        if not isinstance(found, File) or not found.holder:
+        if not isinstance(found, File):
             raise BadHandle
         if flag and not found.flags & flag:
             raise NotAllowed
@@ -84,12 +96,8 @@ class Handles:
             self._listed -= found.size
         return found
 
-    def drop(self, name: bytes) -> None:
-        """Forget a name that nobody was told."""
-        self._open.pop(name, None)
-
     def list(self, folder: Folder, record: bytes) -> bool:
-        """Add a record to a folder that is open; False when that is more than we keep."""
+        """Add a record to a folder; False when that is more than we keep."""
         folder.size += len(record)
         self._listed += len(record)
         if self._listed > MAX_LISTED:

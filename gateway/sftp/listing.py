@@ -11,10 +11,12 @@ from gateway.sftp.packets import Status
 NAMES_AT_ONCE = 100  # as OpenSSH's server
 _UNKNOWN = b"UNKNOWN"  # what stat says for a number without a name
 _BEFORE_NAME = 9
+_MAX_RECORD = 4096
+NONSENSE = "the image's tools said what it can't"
 
 
 class Listing:
-    """The job that lists a folder: OPENDIR. Keeps the records for READDIR."""
+    """The job that lists a folder: OPENDIR. Keeps the records for READDIR; `handles` has room."""
 
     weight = 0
 
@@ -24,7 +26,6 @@ class Listing:
         self._mark = mark
         self._handles = handles
         self._folder = Folder()
-        self._name = handles.add(self._folder)
         self._held = b""
         self._fits = True
 
@@ -34,7 +35,8 @@ class Listing:
 
     def output(self, data: bytes) -> bytes:
         """Keep each record that is whole by now: the next one's mark has come."""
-        *whole, self._held = (self._held + data).split(self._mark)
+        *whole, rest = (self._held + data).split(self._mark)
+        self._held = rest[:_MAX_RECORD]
         self._keep(whole)
         return b""
 
@@ -47,8 +49,8 @@ class Listing:
         """Answer."""
         self._keep([self._held])
         if not ended.code and self._fits:
-            return packets.handle(self._id, self._name)
-        self._handles.close(self._name)
+            return packets.handle(self._id, self._handles.add(self._folder))
+        self._handles.give_up(self._folder)
         if ended.code:
             return packets.status(self._id, *agent.explain(ended.complaint))
         return packets.status(self._id, Status.FAILURE, "Too many names in open folders")
@@ -59,14 +61,17 @@ class Listing:
 
 
 def next_names(request_id: int, folder: Folder) -> bytes:
-    """Answer READDIR: the next names, or that there are no more. Raises ValueError."""
+    """Answer READDIR: the next names, or that there are no more."""
     now = time.time()
     taken = list(islice(iter(folder.records), NAMES_AT_ONCE))
     for _ in taken:
         folder.records.popleft()
     if not taken:
         return packets.status(request_id, Status.EOF)
-    return packets.names(request_id, (_entry(record).encode(now) for record in taken))
+    try:
+        return packets.names(request_id, [_entry(record).encode(now) for record in taken])
+    except ValueError:
+        return packets.status(request_id, Status.FAILURE, NONSENSE)
 
 
 def attributes(output: bytes) -> Attributes:

@@ -2,7 +2,6 @@
 
 import stat
 from collections.abc import Callable
-from functools import partial
 
 from gateway.sftp import handles, listing, packets
 from gateway.sftp.agent import line
@@ -49,7 +48,7 @@ class Operations:
 
     def open(self, request: Request, _: Job | None) -> Begun:
         """OPEN: the file is made and cut if that is asked for, and held."""
-        if self._handles.full:
+        if not self._handles.reserve():
             return packets.status(request.id, Status.FAILURE, "Too many open handles")
         flags = Flags(request.flags & _KNOWN_FLAGS)
         if flags & Flags.APPEND:
@@ -57,18 +56,15 @@ class Operations:
         wanted = _OPENED if request.attributes.mode is None else request.attributes.mode
         final = stat.S_IMODE(wanted) & ~self._mask
         made = final | sum(right for flag, right in _OWNERS_RIGHTS.items() if flags & flag)
-        file = File(flags)
-        name = self._handles.add(file)
 
         def opened(output: bytes) -> bytes:
             holder, age = output.split()
-            file.holder = int(holder)
-            file.late_mode = final if age == b"new" and final != made else None
+            late = final if age == b"new" and final != made else None
+            name = self._handles.add(File(int(holder), flags, late))
             return packets.handle(request.id, name)
 
-        words = _open_words(flags, made)
-        failed = partial(self._handles.drop, name)
-        return Simple(request.id, line("open", _path(request.path), *words), opened, failed)
+        text = line("open", _path(request.path), *_open_words(flags, made))
+        return Simple(request.id, text, opened, self._handles.give_up)
 
     def close(self, request: Request, _: Job | None) -> Begun:
         """CLOSE. The file's pending reads and writes stand before it in the queue."""
@@ -144,7 +140,7 @@ class Operations:
 
     def open_folder(self, request: Request, _: Job | None) -> Begun:
         """OPENDIR: the folder is listed at once."""
-        if self._handles.full:
+        if not self._handles.reserve():
             return packets.status(request.id, Status.FAILURE, "Too many open handles")
         return Listing(request.id, _path(request.path), self._mark, self._handles)
 

@@ -341,6 +341,28 @@ def test_listings_are_bounded() -> None:
         assert [kind for kind, _, _ in answers(engine)] == [NAME, STATUS]
 
 
+def test_a_handle_that_is_guessed_before_it_is_told() -> None:
+    engine, agent = greeted()
+    engine.receive(packet(OPEN, 1, b"x", R, {}) + packet(OPENDIR, 2, b"x"))
+    for name in (bytes(4), b"\0\0\0\1"):
+        engine.receive(packet(CLOSE, 3, name) + packet(READDIR, 4, name))
+    assert len(answers(engine)) == 4
+    assert [words[0] for words in lines(engine, agent)] == [b"open", b"list"]
+    engine.hear(agent.say(b"7 old\n") + agent.say(b"", 1, b"no"))
+    assert [kind for kind, _, _ in answers(engine)] == [HANDLE, STATUS]
+
+
+def test_a_listing_that_makes_no_sense() -> None:
+    engine, agent = greeted()
+    engine.receive(packet(OPENDIR, 1, b"x"))
+    lines(engine, agent)
+    engine.hear(agent.say(agent.mark + b"a b c d e f g h i ./x\n"))
+    [(kind, _, body)] = answers(engine)
+    assert kind == HANDLE
+    engine.receive(packet(READDIR, 2, body[4:]))
+    assert [kind for kind, _, _ in answers(engine)] == [STATUS]
+
+
 def test_names_are_quoted() -> None:
     engine, _ = greeted()
     engine.receive(packet(REMOVE, 1, b"a'b\nc") + packet(REMOVE, 2, b"x" * 5000))
