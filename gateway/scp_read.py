@@ -1,6 +1,7 @@
 """Reads what the pod's side of a download (scp-send.sh) writes: records, tar archives, files."""
 
 import math
+import re
 import tarfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from gateway.scp_records import Entry, Times
 _MAX_RECORD = 64 * 1024
 _MAX_NAME = 1024 * 1024
 _MODE = 0o7777
+_NOT_NUL = re.compile(rb"[^\0]")
 _ABOUT_THE_NEXT = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -117,6 +119,8 @@ class Reader:
             )
         except (ValueError, IndexError):
             raise Broken from None
+        if size < 0:
+            raise Broken
         yield opened
         if not folder:
             yield from self._content(size)
@@ -189,10 +193,10 @@ class Reader:
         return self._data[self._at - size : self._at]
 
     def _record(self) -> Generator[None, None, bytes]:
-        while not self._data[self._at :].lstrip(b"\0"):  # an archive ends with many
+        while not (begins := _NOT_NUL.search(self._data, self._at)):  # an archive ends with many
             self._at = len(self._data)
             yield None
-        self._at = len(self._data) - len(self._data[self._at :].lstrip(b"\0"))
+        self._at = begins.start()
         return (yield from self._until_nul())
 
     def _until_nul(self) -> Generator[None, None, bytes]:

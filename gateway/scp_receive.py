@@ -101,7 +101,8 @@ class Receiving:
             if not self._state():
                 break
         if self._eof and self._may_go_on:
-            if self._state == self._take_record and not self._data:
+            resting = self._state == self._take_record and not self._data
+            if resting and not self._writer.depth:  # scp.c takes it for the end in a folder, too
                 self._quit()
             else:
                 self._die(b"protocol error: lost connection")

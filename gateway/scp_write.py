@@ -232,23 +232,27 @@ class Writer:
         return len(self._answers) <= _MAX_ANSWER
 
     def _take_line(self) -> bool:
-        line, newline, rest = self._answers.partition(b"\n")
-        if newline:
-            self._answers = rest
-            self._answered(bytes(line))
-        return bool(newline)
+        line = self._take_until(b"\n")
+        if line is not None:
+            self._answered(line)
+        return line is not None
 
     def _take_listing(self) -> bool:
-        record, end, rest = self._answers.partition(b"\0")
-        if not end or self._listing is None:
+        record = self._take_until(b"\0")
+        if record is None or self._listing is None:
             return False
-        self._answers = rest
         if record:
-            self._listing += record + end
+            self._listing += record + b"\0"
         else:
             listing, self._listing = bytes(self._listing), None
             self._go_on(listing)
         return True
+
+    def _take_until(self, end: bytes) -> bytes | None:
+        at = self._answers.find(end)
+        taken = bytes(self._answers[:at]) if at >= 0 else None
+        del self._answers[: at + 1]
+        return taken
 
     def _answered(self, line: bytes) -> None:
         if line in {b"=", b"+new", b"+old"}:

@@ -1,0 +1,138 @@
+"""scp -O when something goes wrong: said, never acknowledged, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .dev import Dev, Pod, eventually, make_key, rent
+from .serve import front, serving, sign_up, write_config
+from .test_memory import MIB, PER_SESSION, Watched
+
+Client = subprocess.Popen[bytes]
+CLIENTS = 4
+
+
+@contextmanager
+def copying(pod: Pod, *words: str) -> Iterator[Client]:
+    """Run scp -O in the background. `POD:` begins a path in the pod."""
+    places = [word.replace("POD:", f"{pod.where}:") for word in words]
+    argv = ["scp", "-O", "-q", *pod.options, "-P", pod.port, *places]
+    # A group of its own: scp and its ssh are stopped and killed together.
+    client = subprocess.Popen(argv, stderr=subprocess.PIPE, process_group=0)
+    try:
+        yield client
+    finally:
+        os.killpg(client.pid, signal.SIGKILL)
+        client.communicate()
+
+
+def said(pod: Pod, *words: str) -> tuple[int, bytes]:
+    """Copy; return scp's exit code and what it said."""
+    with copying(pod, *words) as client:
+        _, err = client.communicate(timeout=60)
+        return client.returncode, err
+
+
+def has_read(client: Client, size: int) -> None:
+    eventually(lambda: psutil.Process(client.pid).io_counters().read_chars > size)
+
+
+def copiers(pod: Pod) -> bytes:
+    """Return what the pod's sides of copies run: each has its script for an argument."""
+    script = r"for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline; echo; done 2>/dev/null"
+    shown = pod.ssh(script + " | grep '[#] The pod.s side of'; :")
+    assert shown.returncode == 0
+    return shown.stdout
+
+
+@pytest.mark.parametrize("size", [1, 70_000, 3_000_000])
+def test_a_full_disk(pod: Pod, tmp_path: Path, size: int) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(bytes(size))
+    code, err = said(pod, str(data), "POD:/dev/full")
+    assert code == 1
+    assert err == b"scp: /dev/full: No space left on device\n"
+
+
+def test_a_full_disk_within_a_tree(pod: Pod, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("a", "full", "z"):
+        (tree / name).write_bytes(b"x" * 200_000)
+    pod.ssh("mkdir -p /tmp/to/tree; ln -s /dev/full /tmp/to/tree/full")
+    code, err = said(pod, "-r", str(tree), "POD:/tmp/to")
+    assert code == 1
+    assert err == b"scp: /tmp/to/tree/full: No space left on device\n"
+    assert pod.ssh("cat /tmp/to/tree/[az] | wc -c").stdout == b"400000\n"
+
+
+@pytest.mark.parametrize("way", ["up", "down", "tree up"])
+def test_a_client_killed_in_mid_file(pod: Pod, tmp_path: Path, way: str) -> None:
+    big = tmp_path / "tree" / "big"
+    big.parent.mkdir()
+    with big.open("wb") as file:
+        file.truncate(8 << 30)
+    pod.ssh("truncate -s 8G /workspace/huge")
+    words = {
+        "up": (str(big), "POD:/dev/null"),
+        "down": ("POD:/workspace/huge", "/dev/null"),
+        "tree up": ("-r", str(big.parent), "POD:/workspace/never"),
+    }[way]
+    with copying(pod, *words) as client:
+        has_read(client, 3_000_000)
+        assert copiers(pod)
+    eventually(lambda: not copiers(pod))
+    pod.ssh("rm -rf /workspace/never")
+
+
+def test_clients_that_stall(dev: Dev, pod: Pod) -> None:
+    daemon = Watched(dev)
+    pod.ssh("truncate -s 8G /workspace/huge")
+    with ExitStack() as stack:
+        before = daemon.size()
+        for _ in range(CLIENTS):
+            client = stack.enter_context(copying(pod, "POD:/workspace/huge", "/dev/null"))
+            has_read(client, 100_000)
+            os.killpg(client.pid, signal.SIGSTOP)
+        assert daemon.settled_size() - before < CLIENTS * PER_SESSION
+
+
+def test_a_pod_that_stalls(dev: Dev, pod: Pod, tmp_path: Path) -> None:
+    """Somebody holds the pipe open, and never reads."""
+    daemon = Watched(dev)
+    data = tmp_path / "data"
+    with data.open("wb") as file:
+        file.truncate(64 * MIB)
+    with ExitStack() as stack:
+        holder = stack.enter_context(pod.start("mkfifo /tmp/p; exec 9<>/tmp/p; echo; sleep 1000"))
+        stack.callback(holder.kill)
+        assert holder.stdout
+        assert holder.stdout.readline() == b"\n"
+        before = daemon.size()
+        clients = [
+            stack.enter_context(copying(pod, str(data), "POD:/tmp/p")) for _ in range(CLIENTS)
+        ]
+        for client in clients:
+            has_read(client, 300_000)
+        assert daemon.settled_size() - before < CLIENTS * PER_SESSION
+        assert [client.poll() for client in clients] == [None] * CLIENTS
+
+
+def test_passthrough_leaves_it_to_the_pods_own(kubeconfig: Path, tmp_path: Path) -> None:
+    """An image without an scp has none then."""
+    more = '[gateway]\nscp = "passthrough"\n'
+    config = write_config(tmp_path, kubeconfig, more)
+    with serving(config) as process:
+        dev = front(config, process, sign_up(config))
+        (tmp_path / "x").write_text("x")
+        key = make_key(tmp_path / "key")
+        bare = rent(dev, key, image="bare:latest", gpu_count=0)
+        code, err = said(bare, str(tmp_path / "x"), "POD:/tmp/")
+        assert code != 0
+        assert b"scp: not found" in err
