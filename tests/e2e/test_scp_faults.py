@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .dev import Dev, Pod, eventually, make_key, rent
+from .dev import Dev, Pod, eventually, rent
 from .serve import front, serving, sign_up, write_config
 from .test_memory import MIB, PER_SESSION, Watched
 
@@ -44,9 +44,10 @@ def has_read(client: Client, size: int) -> None:
 
 
 def copiers(pod: Pod) -> bytes:
-    """Return what the pod's sides of copies run: each has its script for an argument."""
-    script = r"for p in /proc/[0-9]*; do tr '\0' ' ' <$p/cmdline; echo; done 2>/dev/null"
-    shown = pod.ssh(script + " | grep '[#] The pod.s side of'; :")
+    """Return which processes in the pod copy: the shell with our script, and its tools."""
+    shown = pod.ssh(
+        "grep -l '[k]gpud-scp' /proc/[0-9]*/cmdline; grep -lxE 'dd|tar' /proc/[0-9]*/comm; :"
+    )
     assert shown.returncode == 0
     return shown.stdout
 
@@ -124,15 +125,12 @@ def test_a_pod_that_stalls(dev: Dev, pod: Pod, tmp_path: Path) -> None:
         assert [client.poll() for client in clients] == [None] * CLIENTS
 
 
-def test_passthrough_leaves_it_to_the_pods_own(kubeconfig: Path, tmp_path: Path) -> None:
-    """An image without an scp has none then."""
-    more = '[gateway]\nscp = "passthrough"\n'
-    config = write_config(tmp_path, kubeconfig, more)
+def test_passthrough_leaves_it_to_the_pods_own(pod: Pod, kubeconfig: Path, tmp_path: Path) -> None:
+    """With -v OpenSSH's tells what it does."""
+    told = b"Sending file modes: C0644"
+    command = "scp -v -f /etc/passwd"
+    assert told not in pod.ssh(command, stdin=bytes(3)).stderr
+    config = write_config(tmp_path, kubeconfig, '[gateway]\nscp = "passthrough"\n')
     with serving(config) as process:
-        dev = front(config, process, sign_up(config))
-        (tmp_path / "x").write_text("x")
-        key = make_key(tmp_path / "key")
-        bare = rent(dev, key, image="bare:latest", gpu_count=0)
-        code, err = said(bare, str(tmp_path / "x"), "POD:/tmp/")
-        assert code != 0
-        assert b"scp: not found" in err
+        other = rent(front(config, process, sign_up(config)), pod.key)
+        assert told in other.ssh(command, stdin=bytes(3)).stderr
