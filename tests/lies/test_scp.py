@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.dev import Pod
-from tests.e2e.test_scp_faults import copying, has_read
+from tests.e2e.test_scp_faults import copying
 
+from . import chaos
+from .faults import Fault, How, Where
 from .stack import Stack
-from .test_away import cut_all
 
 
 @pytest.mark.parametrize("way", ["up", "down", "tree up", "tree down"])
@@ -25,10 +26,14 @@ def test_cut_in_mid_transfer(world: Stack, pod: Pod, tmp_path: Path, way: str) -
         "tree up": ("-r", str(tree), "POD:/tmp/cut"),
         "tree down": ("-r", "POD:/tmp/huge", str(tmp_path / "back")),
     }[way]
-    with copying(pod, *words) as client:
-        has_read(client, 3_000_000)
-        world.thread.run(cut_all(world))
-        _, err = client.communicate(timeout=60)
-        assert client.returncode not in {0, None}
-        assert re.search(rb"^kgpud: .+\n", err, re.MULTILINE), err
+    fault = Fault(How.RESET, Where.FRAME, down=way.endswith("down"), frame=40)
+    world.chaos.draw = lambda _, word: fault if "KGPU_SCP" in word else None
+    try:
+        with copying(pod, *words) as client:
+            _, err = client.communicate(timeout=60)
+    finally:
+        world.chaos.draw = chaos.calm
+    assert str(fault) in world.chaos.done[-1]
+    assert client.returncode != 0
+    assert re.search(rb"^kgpud: .+\n", err, re.MULTILINE), err
     pod.ssh("rm -rf /tmp/cut")
