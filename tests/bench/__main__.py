@@ -5,6 +5,7 @@ CPU seconds per GiB of each server without its clients and commands. Absolute fi
 machine's; the ratios are what to compare, and on a noisy machine those of CPU.
 """
 
+import itertools
 import os
 import statistics
 import tempfile
@@ -19,6 +20,8 @@ from .sides import Side, daemon, one_connection, sshd, timed
 ROUNDS = 7
 BULK = 512 * 1024 * 1024
 GIB = 1024 * 1024 * 1024
+COPIED = BULK // 2
+FILES, FILE = 3000, 2000
 
 
 def medians(ours: Callable[[], float], theirs: Callable[[], float]) -> tuple[float, float]:
@@ -51,6 +54,33 @@ def bulk(name: str, command: str, ours: Side, theirs: Side, stdin: Path | None =
     tell("", "CPU s/GiB", mine, other)
 
 
+def copies(name: str, source: Path, ours: tuple[Side, str], theirs: tuple[Side, str]) -> None:
+    """Compare `scp -O` up into a folder of each side, every time to a new name, and back."""
+    numbers = itertools.count()
+
+    def up(side: Side, there: str) -> float:
+        return timed(
+            side.scp("-r", str(source), f"{side.argv[-1]}:{there}/{source.name}-{next(numbers)}")
+        )
+
+    def down(side: Side, there: str) -> float:
+        back = source.with_name(f"back-{source.name}-{next(numbers)}")
+        return timed(side.scp("-r", f"{side.argv[-1]}:{there}/{source.name}", str(back)))
+
+    for side, there in (ours, theirs):
+        timed(side.scp("-r", str(source), f"{side.argv[-1]}:{there}/{source.name}"))
+    tell(f"scp -O {name} up", "s", *medians(lambda: up(*ours), lambda: up(*theirs)))
+    tell(f"scp -O {name} down", "s", *medians(lambda: down(*ours), lambda: down(*theirs)))
+
+
+def make_small_files(top: Path) -> Path:
+    for number in range(FILES):
+        path = top / str(number % 30) / str(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(FILE))
+    return top
+
+
 def rent_once(pod: Pod, folder: Path, number: int) -> float:
     key = make_key(folder / f"rent-{number}")
     began = time.perf_counter()
@@ -81,6 +111,11 @@ def main() -> None:
             ):
                 bulk("512 MiB down", f"head -c {BULK} /dev/zero", our_one, their_one)
                 bulk("512 MiB up", "cat >/dev/null", our_one, their_one, data)
+            os.truncate(data, COPIED)
+            places = (ours, "/workspace"), (theirs, str(folder))
+            (folder / "sources").mkdir()
+            copies("256 MiB", data.rename(folder / "sources/file"), *places)
+            copies("3,000 files", make_small_files(folder / "sources/tree"), *places)
 
 
 main()

@@ -31,6 +31,11 @@ class Side:
     argv: list[str]
     processes: Callable[[], list[psutil.Process]]
 
+    def scp(self, *words: str) -> list[str]:
+        """Return the command line of a copy over the old protocol, on a connection of its own."""
+        options = ["-P" if word == "-p" else word for word in self.argv[1:-1]]
+        return ["scp", "-O", "-q", *options, *words]
+
     def cpu(self) -> float:
         """Return the CPU seconds of its living processes, without those of the commands."""
         times = [process.cpu_times() for process in self.processes()]
