@@ -85,6 +85,11 @@ class Scp:
         """Why nobody knows how the script ended, if so."""
         return self._outcome.broken if self._outcome else None
 
+    @property
+    def ended(self) -> bool:
+        """Whether the script has ended, in whatever way."""
+        return self._outcome is not None
+
     def _speak(self, conversation: Conversation) -> None:
         self._conversation = conversation
         begun, self._begun = self._begun, b""
@@ -233,10 +238,10 @@ async def start(
         running.leave()
         await running.hang_up()
         raise ExecRefused("the pod did not begin to copy in time") from None
-    return _begin(scp, running, greeting)
+    return await _begin(scp, running, greeting)
 
 
-def _begin(scp: Scp, running: Exec, greeting: bytes) -> Scp | None:
+async def _begin(scp: Scp, running: Exec, greeting: bytes) -> Scp | None:
     try:
         scp.begin(running, greeting)
     except ValueError:
@@ -247,5 +252,7 @@ def _begin(scp: Scp, running: Exec, greeting: bytes) -> Scp | None:
             raise ExecRefused(why) from None
         if scp.broken:
             raise ExecRefused(scp.broken) from None
+        if word != b"pass" and not scp.ended:  # the shell's start files spoke; the script waits
+            await running.hang_up()
         return None
     return scp

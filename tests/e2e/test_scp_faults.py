@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .dev import Dev, Pod, eventually, rent
+from .dev import Dev, Pod, eventually, make_key, rent
 from .serve import front, serving, sign_up, write_config
 from .test_memory import MIB, PER_SESSION, Watched
 
@@ -134,3 +134,14 @@ def test_passthrough_leaves_it_to_the_pods_own(pod: Pod, kubeconfig: Path, tmp_p
     with serving(config) as process:
         other = rent(front(config, process, sign_up(config)), pod.key)
         assert told in other.ssh(command, stdin=bytes(3)).stderr
+
+
+def test_a_shell_that_talks_leaves_it_to_the_pods_own(dev: Dev, tmp_path: Path) -> None:
+    """What it says would be taken for the protocol, with OpenSSH's server too."""
+    pod = rent(dev, make_key(tmp_path / "key"), env={"BASH_ENV": "/workspace/rc"})
+    pod.ssh("echo 'echo welcome' >/workspace/rc")
+    code, err = said(pod, "/etc/passwd", "POD:/workspace/")
+    assert code != 0
+    assert b"welcome" in err
+    eventually(lambda: b"/proc" not in copiers(pod))
+    pod.release()
