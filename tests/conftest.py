@@ -4,12 +4,20 @@ import asyncio
 import gc
 import inspect
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import psutil
 import pytest
 
 _BOUND_SECONDS = 5.0
+
+
+def pytest_configure() -> None:
+    """Undo what a runner in the background does: its children would ignore these signals."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +77,20 @@ def remove_orphans() -> None:
                 folder.rmdir()
             finally:
                 os.close(lock)
+    _end_strays()
+
+
+def _end_strays() -> None:
+    """Kill what still runs a program that was taken away with a killed cluster's folder.
+
+    It is bwrap's own child, left behind where a kill met both between its fork and its request to
+    die with its parent.
+    """
+    for program in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            path = str(program.readlink())
+            if path.startswith(f"{_ELSEWHERE}/{_PREFIX}") and path.endswith(" (deleted)"):
+                os.kill(int(program.parent.name), signal.SIGKILL)
 
 
 def _is_open(folder: Path) -> bool:

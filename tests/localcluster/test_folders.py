@@ -1,5 +1,12 @@
+import os
+import secrets
+import shutil
+import signal
+import subprocess
 import threading
 from pathlib import Path
+
+import pytest
 
 from kgpud.localcluster import folders
 
@@ -21,3 +28,20 @@ def test_a_folder_can_be_taken_while_another_cluster_sweeps(tmp_path: Path) -> N
     finally:
         done.set()
         sweeping.join()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folders in /var/tmp are root's")
+def test_what_a_killed_cluster_left_running_is_ended() -> None:
+    folder = Path(f"/var/tmp/kgpud-pods-{secrets.token_hex(8)}")
+    (folder / "bwrap").mkdir(0o711, parents=True)
+    program = shutil.copy("/bin/sleep", folder / "bwrap")
+    with subprocess.Popen([program, "1000"]) as left, subprocess.Popen(["sleep", "1000"]) as other:
+        try:
+            folders.remove_orphans()
+            assert left.wait(10) == -signal.SIGKILL
+            assert other.poll() is None
+        finally:
+            left.kill()
+            other.kill()
+    assert not folder.exists()
