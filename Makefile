@@ -11,7 +11,7 @@ dev: .venv/.run
 	@$(BIN)/kgpud dev --state .dev
 
 test: .venv/.test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 check: .venv/.test
 	@$(BIN)/ruff check .

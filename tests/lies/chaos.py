@@ -175,7 +175,7 @@ async def _deliver(
         if due > loop.time():
             await asyncio.sleep(due - loop.time())
         if not writer.is_closing():  # one that is gone gets no more, and it is read to its end
-            with suppress(ConnectionError):
+            with suppress(OSError):  # ENOTCONN, from shutdown, is no ConnectionError
                 if data is not None:
                     writer.write(data)
                 elif writer.can_write_eof():
