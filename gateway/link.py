@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from email.message import Message
 from typing import Protocol
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -138,11 +139,25 @@ class Link(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End, by the peer's doing."""
         self._ended = True
+        if exc and not self._over:
+            self._take_what_came()
         if not self.upgraded.done():
             self._refuse_with_what_came()
         self._lose(f"the connection to the API server broke ({exc})" if exc else "it closed early")
 
     # The parts.
+
+    def _take_what_came(self) -> None:
+        """Read what the kernel still holds: asyncio drops it when it was a write that failed.
+
+        An API server that throws unread stdin away with the link has said before how the command
+        ended. What came before the reset is all there: nothing is waited for.
+        """
+        if self._transport.get_extra_info("sslcontext"):
+            return
+        with suppress(OSError), self._transport.get_extra_info("socket").dup() as sock:
+            while not self._over and (size := sock.recv_into(self.get_buffer(-1))):
+                self.buffer_updated(size)
 
     def _take_answer(self, data: bytes) -> bytes:
         """Take the answer to the upgrade; return what came after it."""

@@ -6,6 +6,7 @@ In front of a cluster it makes the API server one that is far away, or that is b
 
 import argparse
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -124,7 +125,7 @@ class Chaos:
         word = _last_word(head)
         other = self.elsewhere(word)
         fault = None if other else self.draw(number, word)
-        back, pair.server = await asyncio.open_connection(*(other or self.to), limit=_CHUNK)
+        back, pair.server = await _open_connection(other or self.to)
         if fault:
             self.done.append(f"{number}: {fault}: {word[:80]!r}")
         up, down = (fault, None) if fault and not fault.down else (None, fault)
@@ -164,6 +165,31 @@ class Chaos:
         with suppress(TimeoutError):
             async with asyncio.timeout(fault.seconds):
                 await self._over.wait()
+
+
+class _Patient(asyncio.StreamReaderProtocol):
+    """Reads what was received to its end, though a write failed: it came before the reset."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self._reader = reader
+        self._sock: socket.socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._sock = transport.get_extra_info("socket")
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        with suppress(OSError):
+            while exc and (data := os.read(self._sock.fileno(), _CHUNK)):
+                self._reader.feed_data(data)
+        super().connection_lost(None)
+
+
+async def _open_connection(to: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(_CHUNK)
+    transport, protocol = await loop.create_connection(lambda: _Patient(reader), *to)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _deliver(

@@ -1,14 +1,16 @@
 """Lies nobody recorded, told to the engine in the clear and under TLS: what a user soon sees."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 
 from gateway.exec import ExecRefused
+from gateway.link import Link
 from gateway.wrapper import Command, Kind
-from tests.gateway.fake_api import POD, Call, FakeApi, Recorder, serving
+from tests.gateway.fake_api import POD, Call, FakeApi, Recorder, eventually, serving
 from tests.gateway.test_tls import contexts
 
 from .made_up import TABLE
@@ -95,3 +97,25 @@ async def test_a_command_that_ends_while_stdin_flows_keeps_its_code(after: int) 
             await asyncio.sleep(0)
         running.leave()
     assert sink.outcome.result().exit_code == TABLE[name].code
+
+
+async def test_a_failed_write_drops_nothing_that_was_received() -> None:
+    """The reset is there already, and nothing was read yet."""
+    name = "the_end_of_it_while_stdin_flows"
+    sink = Recorder()
+    async with serving(lie) as api, asyncio.timeout(_SOON):
+        running = await api.executor.start(POD, Command(Kind.COMMAND, [name.encode()]), sink)
+        running.pause()
+        running.write(bytes(4_000_000))
+        await eventually(lambda: not tcp_is_open(running._link))
+        running.write(b"more")
+        await sink.outcome
+        running.leave()
+    assert bytes(sink.out) == TABLE[name].out
+    assert sink.outcome.result().exit_code == TABLE[name].code
+
+
+def tcp_is_open(link: Link) -> bool:
+    """Ask the kernel: a connection that was reset is in state 7 (linux/tcp_states.h)."""
+    sock = link._transport.get_extra_info("socket")
+    return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO) & 0xFF != 7)
