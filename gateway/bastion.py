@@ -73,13 +73,10 @@ class Bastion:
                 connection.dismiss(sentence)
 
     @asynccontextmanager
-    async def listening(
-        self, sock: socket.socket, *, drain_seconds: float, hurry: asyncio.Event
-    ) -> AsyncIterator[None]:
-        """Serve on a bound socket while the block runs.
+    async def listening(self, sock: socket.socket) -> AsyncIterator[Listener]:
+        """Hold a bound socket, on which the yielded listener accepts once it is opened.
 
-        Afterwards: no new connections, `drain_seconds` (less once `hurry` is set) for sessions to
-        end by themselves, a farewell to the rest.
+        At the block's end whoever is still inside is told and dropped: `drain` first.
         """
         async with asyncio.TaskGroup() as tasks:
             make_session = self._session_maker(tasks)
@@ -91,13 +88,26 @@ class Bastion:
                 )
 
             listener = Listener(sock, self._admission, serve, tasks)
-            listener.open()
             try:
-                yield
+                yield listener
             finally:
                 listener.close()
-                await self._drain(drain_seconds, hurry)
+                await self._dismiss()
         await self._abort_connections()
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Let sessions end by themselves for `seconds`, less once `hurry` is set; tell the rest.
+
+        Returns when no session is left. The listener must be closed by then.
+        """
+        async with asyncio.TaskGroup() as waits:
+            ends = [waits.create_task(event.wait()) for event in (self._cuts.empty, hurry)]
+            await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for task in ends:
+                task.cancel()
+        await self._dismiss()
+        # What they left in their pods is ended by now, or was tried in vain.
+        await self._cuts.empty.wait()
 
     def _connection(self, make_session: MakeSession, visit: Visit) -> Connection:
         keys = self._host_keys.current()
@@ -112,12 +122,7 @@ class Bastion:
         self._connections.add(connection)
         return connection
 
-    async def _drain(self, seconds: float, hurry: asyncio.Event) -> None:
-        async with asyncio.TaskGroup() as waits:
-            ends = [waits.create_task(event.wait()) for event in (self._cuts.empty, hurry)]
-            await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            for task in ends:
-                task.cancel()
+    async def _dismiss(self) -> None:
         self._cuts.cut_all(_STOPPING)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cuts.empty.wait(), _FAREWELL_SECONDS)

@@ -48,12 +48,13 @@ class Listener:
         self._loop.add_reader(self._sock, self._accept_some)
 
     def close(self) -> None:
-        """Accept nothing any more."""
+        """Accept nothing any more. Closing it again does nothing."""
         for timer in self._timers.values():
             timer.cancel()
         self._tell()
-        self._loop.remove_reader(self._sock)
-        self._sock.close()
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
 
     def _accept_some(self) -> None:
         for _ in range(_AT_ONCE):

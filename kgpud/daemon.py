@@ -1,6 +1,8 @@
-"""The composition root: builds everything, runs it under one TaskGroup, drains it.
+"""The composition root: builds everything, runs it under TaskGroups, drains it.
 
-Nothing else wires.
+Two parts. The *front* is SSH with its open sessions and the link to the cluster. The *core* is the
+platform: the store, its services and their loops, HTTP. The front asks the core through a `Switch`,
+so that a core can end and another begin while sessions go on.
 """
 
 import asyncio
@@ -15,29 +17,26 @@ from aiohttp import web
 from gateway.bastion import Bastion
 from gateway.exec import Executor
 from gateway.hostkeys import HostKeys
+from gateway.listener import Listener
 from kgpud import statefolder
 from kgpud.accounts import Accounts
-from kgpud.audit import Audit
-from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
-from kgpud.cluster.manifests import Installation
-from kgpud.cluster.view import ClusterView
 from kgpud.config import Address, Config
-from kgpud.metering import Metering
+from kgpud.handover.switch import Nobody, Switch
 from kgpud.observing import POD_LOST
-from kgpud.reconcile import Reconcile
-from kgpud.rentals import Rentals, RentSettings
-from kgpud.rest.app import build
+from kgpud.rest.app import build as build_app
 from kgpud.rest.call import Services
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing, farewell
-from kgpud.tokens import Tokens, load_or_create_secret
-from store import installation
+from kgpud.tokens import Tokens
+from kgpud.wiring import Outside, Platform
+from kgpud.wiring import build as build_platform
 from store.db import Database
 
 # A cluster that is away when we start keeps nobody from reading their balance.
 _FIRST_LIST_SECONDS = 15.0
+_BACKLOG = 512
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,19 @@ class Running:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What runs, built and not yet started."""
+class Front:
+    """SSH, its sessions, and the link to the cluster. `core` is what they ask."""
 
-    services: Services
+    cluster: Cluster
+    executor: Executor
+    host_keys: HostKeys
     bastion: Bastion
-    metering: Metering
-    reconcile: Reconcile
-    audit: Audit
+    listener: Listener
+    core: Switch
+
+    def cut(self, pod_id: str, reason: str) -> None:
+        """End a rental's open sessions at once."""
+        self.bastion.cut(pod_id, reason, farewell(reason))
 
 
 @asynccontextmanager
@@ -81,126 +85,119 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run the daemon while the block runs; what is yielded is ready for users.
 
-    Afterwards it drains: HTTP stops, SSH sessions have `config.drain.seconds` (less once `hurry`
-    is set), the database closes. A crash in any background task ends the block. The caller holds
-    `statefolder.locked`.
+    Afterwards it drains: SSH sessions have `config.drain.seconds` (less once `hurry` is set), then
+    HTTP stops and the database closes. A crash in any background task ends the block. The caller
+    holds `statefolder.locked`.
     """
+    with contextlib.closing(sockets.http):
+        async with (
+            front(config, sockets.ssh) as ssh,
+            core(config, sockets, clock, ssh, lost_reason) as ready,
+        ):
+            ssh.listener.open()
+            try:
+                yield ready
+            finally:
+                ssh.listener.close()
+                await ssh.bastion.drain(config.drain.seconds, hurry)
+
+
+@asynccontextmanager
+async def front(config: Config, sock: socket.socket) -> AsyncIterator[Front]:
+    """Hold the SSH listener and its sessions; whom they ask and when it opens is the caller's."""
     kubernetes = config.cluster
-    async with (
-        Database.open(config.state / statefolder.DATABASE) as db,
-        Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace) as cluster,
-    ):
-        parts = await _build(config, sockets, clock, db, cluster, lost_reason)
-        async with asyncio.TaskGroup() as tasks:
-            loops = [
-                tasks.create_task(parts.reconcile.run()),
-                tasks.create_task(parts.metering.run()),
-                tasks.create_task(parts.audit.run()),
-            ]
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(parts.reconcile.wait_ready(), _FIRST_LIST_SECONDS)
-            async with (
-                parts.bastion.listening(
-                    sockets.ssh, drain_seconds=config.drain.seconds, hurry=hurry
-                ),
-                _serving(parts.services, sockets.http),
-            ):
-                yield _running(parts)
-            for loop in loops:
-                loop.cancel()
-        await parts.services.rentals.flush_activity()
-        await parts.audit.finish()
+    async with Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace) as cluster:
+        switch = Switch()
+        executor = Executor(cluster)
+        host_keys = HostKeys(config.state / statefolder.HOST_KEY)
+        engine = config.gateway.scp == "engine"
+        bastion = Bastion(switch, executor, host_keys, config.ssh.limits(), scp_engine=engine)
+        async with bastion.listening(sock) as listener:
+            try:
+                yield Front(cluster, executor, host_keys, bastion, listener, switch)
+            finally:
+                # Nothing is left to wait for.
+                switch.use(Nobody())
 
 
-async def _build(
-    config: Config,
-    sockets: Sockets,
-    clock: Clock,
-    db: Database,
-    cluster: Cluster,
-    lost_reason: str,
-) -> _Parts:
-    http = bound(sockets.http)
-    settings = await _rent_settings(config, db, clock, http)
-    secret = load_or_create_secret(config.state / statefolder.SECRET)
-    tokens = Tokens(db, clock, secret=secret)
-    view = ClusterView()
-    catalog = Catalog(view, config.gpu)
-    executor = Executor(cluster)
+@asynccontextmanager
+async def core(
+    config: Config, sockets: Sockets, clock: Clock, front: Front, lost_reason: str = POD_LOST
+) -> AsyncIterator[Running]:
+    """Run the platform while the block runs, and be what the front asks meanwhile.
 
-    def cut(pod_id: str, reason: str) -> None:
-        # The bastion comes last, and nobody is cut before it is there.
-        bastion.cut(pod_id, reason, farewell(reason))
-
-    rentals = Rentals(db, clock, cluster, catalog, tokens, settings, cut)
-    accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus)
-    audit = Audit(db, clock, kept_days=config.ssh.audit_days)
-    await audit.close_lost()
-    routing = Routing(rentals, accounts, audit, clock, cluster.namespace)
-    host_keys = HostKeys(config.state / statefolder.HOST_KEY)
-    bastion = Bastion(
-        routing,
-        executor,
-        host_keys,
-        config.ssh.limits(),
-        scp_engine=config.gateway.scp == "engine",
-    )
-    bastion.remember(await audit.recent_peers(config.ssh.known_days))
-    installed = settings.installation.id
-    told = config.ssh_address(bound(sockets.ssh))
-    services = Services(
-        accounts=accounts,
-        tokens=tokens,
-        catalog=catalog,
-        rentals=rentals,
-        executor=executor,
-        host_keys=host_keys,
+    Afterwards HTTP stops, the front has to wait for another core, everything is written and the
+    database closes.
+    """
+    outside = Outside(
+        config=config,
         clock=clock,
-        api_base=config.api_base(http),
-        ssh_host=told.host,
-        ssh_port=told.port,
-        namespace=cluster.namespace,
-        default_image=config.images.default,
+        cluster=front.cluster,
+        executor=front.executor,
+        host_keys=front.host_keys,
+        http=bound(sockets.http),
+        ssh=bound(sockets.ssh),
+        cut=front.cut,
+        lost_reason=lost_reason,
     )
-    metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
-    reconcile = Reconcile(
-        db, clock, cluster, view, rentals, installation=installed, lost_reason=lost_reason
-    )
-    return _Parts(services, bastion, metering, reconcile, audit)
+    async with Database.open(config.state / statefolder.DATABASE) as db:
+        platform = await build_platform(outside, db)
+        await platform.audit.close_lost()
+        front.bastion.remember(await platform.audit.recent_peers(config.ssh.known_days))
+        try:
+            async with (
+                _looping(platform),
+                _asked(front.core, platform.routing),
+                _serving(platform.services, sockets.http),
+            ):
+                yield _running(platform.services)
+        finally:
+            await platform.finish()
 
 
-def _running(parts: _Parts) -> Running:
-    services = parts.services
-    ssh = Address(services.ssh_host, services.ssh_port)
-    return Running(services.accounts, services.tokens, services.api_base, ssh, services.host_keys)
+@asynccontextmanager
+async def _looping(platform: Platform) -> AsyncIterator[None]:
+    """Run the loops while the block runs. A crash in one ends the block."""
+    async with asyncio.TaskGroup() as tasks:
+        loops = [tasks.create_task(loop()) for loop in platform.loops]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(platform.reconcile.wait_ready(), _FIRST_LIST_SECONDS)
+        yield
+        for loop in loops:
+            loop.cancel()
 
 
-async def _rent_settings(config: Config, db: Database, clock: Clock, http: Address) -> RentSettings:
-    async with db.transaction() as tx:
-        identity = await installation.identify(tx, clock.now_ms())
-    return RentSettings(
-        installation=Installation(
-            identity, config.api_base(http), preloaded_images=config.images.local
-        ),
-        allows_image=config.images.allows,
-    )
+@asynccontextmanager
+async def _asked(switch: Switch, routing: Routing) -> AsyncIterator[None]:
+    """Let the front ask this core while the block runs; whoever asks later has to wait."""
+    switch.use(routing)
+    try:
+        yield
+    finally:
+        await switch.hold()
 
 
 @asynccontextmanager
 async def _serving(services: Services, sock: socket.socket) -> AsyncIterator[None]:
-    runner = Runner(build(services), access_log=None, shutdown_timeout=5)
+    """Serve HTTP while the block runs. The socket stays open: what comes later queues."""
+    runner = Runner(build_app(services), access_log=None, shutdown_timeout=5)
     await runner.setup()
     try:
-        await web.SockSite(runner, sock).start()
+        await web.SockSite(runner, sock.dup(), backlog=_BACKLOG).start()
         yield
     finally:
         await runner.cleanup()
 
 
+def _running(services: Services) -> Running:
+    ssh = Address(services.ssh_host, services.ssh_port)
+    return Running(services.accounts, services.tokens, services.api_base, ssh, services.host_keys)
+
+
 def bind(address: Address) -> socket.socket:
     """Bind a listener; port 0 takes any free one. Raises OSError."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    return socket.create_server((address.host, address.port), family=family, backlog=512)
+    return socket.create_server((address.host, address.port), family=family, backlog=_BACKLOG)
 
 
 def bound(sock: socket.socket) -> Address:

@@ -27,7 +27,7 @@ def kgpud(*words: str) -> str:
     return output([sys.executable, "-m", "kgpud", *words]).decode()
 
 
-def write_config(folder: Path, kubeconfig: Path, more: str = "") -> Path:
+def write_config(folder: Path, kubeconfig: Path, more: str = "", *, drain: int = 1) -> Path:
     """Write a configuration with ports of its own; `more` follows in its last table, [ssh]."""
     path = folder / "kgpud.toml"
     path.write_text(
@@ -36,7 +36,7 @@ def write_config(folder: Path, kubeconfig: Path, more: str = "") -> Path:
             http=free_port(),
             ssh=free_port(),
             kubeconfig=kubeconfig,
-            drain=1,
+            drain=drain,
         )
         + more
     )

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from .dev import Pod, eventually, make_key, rent
-from .serve import front, kgpud, serving, sign_up
+from .serve import front, kgpud, serving, sign_up, write_config
 
 
 def test_a_killed_daemon_comes_back_to_its_rentals(config: Path, tmp_path: Path) -> None:
@@ -59,6 +59,21 @@ def test_a_stop_tells_sessions_and_spares_the_pod(config: Path, tmp_path: Path) 
         again = Pod(front(config, daemon, token), pod.pod_id, pod.key)
         eventually(lambda: again.view()["ready"])
         assert again.ssh("hostname").returncode == 0
+
+
+def test_users_can_still_release_while_sessions_drain(tmp_path: Path, kubeconfig: Path) -> None:
+    config = write_config(tmp_path, kubeconfig, drain=60)
+    with serving(config) as daemon:
+        pod = rent(front(config, daemon, sign_up(config)), make_key(tmp_path / "key"))
+        client = pod.start("echo in; sleep 100")
+        assert client.stdout
+        assert client.stdout.readline() == b"in\n"
+        daemon.terminate()
+        eventually(lambda: b"Connection refused" in pod.ssh("true").stderr)
+        assert pod.release()["end_reason"] == "returned"
+        _, said = client.communicate(timeout=20)
+        assert (client.returncode, b"released" in said) == (255, True)
+        assert daemon.wait(20) == 0
 
 
 def test_a_bad_configuration_is_one_line(tmp_path: Path) -> None:

@@ -124,5 +124,6 @@ async def door(
     bastion = Bastion(core, Executor(Nowhere()), keys, limits or Limits())
     sock = socket.create_server(("127.0.0.1", 0), backlog=512)
     port = sock.getsockname()[1]
-    async with bastion.listening(sock, drain_seconds=0, hurry=asyncio.Event()):
+    async with bastion.listening(sock) as listener:
+        listener.open()
         yield Door(port, core, bastion)

@@ -140,7 +140,8 @@ async def through(folder: Path, script: Script) -> AsyncIterator[Bench]:
         bastion = Bastion(core, api.executor, HostKeys(folder / "host_key"), Limits())
         sock = socket.create_server(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-        async with bastion.listening(sock, drain_seconds=0, hurry=asyncio.Event()):
+        async with bastion.listening(sock) as listener:
+            listener.open()
             yield Bench(port, bastion, api, core)
 
 

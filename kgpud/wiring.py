@@ -1,0 +1,122 @@
+"""Which service stands on which: the platform around one open store, built and not yet started."""
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.exec import Executor
+from gateway.hostkeys import HostKeys
+from kgpud import statefolder
+from kgpud.accounts import Accounts
+from kgpud.audit import Audit
+from kgpud.catalog import Catalog
+from kgpud.clock import Clock
+from kgpud.cluster.client import Cluster
+from kgpud.cluster.manifests import Installation
+from kgpud.cluster.view import ClusterView
+from kgpud.config import Address, Config
+from kgpud.metering import Metering
+from kgpud.reconcile import Reconcile
+from kgpud.rentals import Rentals, RentSettings
+from kgpud.rest.call import Services
+from kgpud.routing import Routing
+from kgpud.tokens import Tokens, load_or_create_secret
+from store import installation
+from store.db import Database
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the services stand on and is there before them.
+
+    `http` and `ssh` are where the listeners are bound. `cut(pod_id, reason)` ends a rental's
+    sessions at once. `lost_reason` is what a rental ends with whose pod is gone.
+    """
+
+    config: Config
+    clock: Clock
+    cluster: Cluster
+    executor: Executor
+    host_keys: HostKeys
+    http: Address
+    ssh: Address
+    cut: Callable[[str, str], None]
+    lost_reason: str
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The services. `loops` run until they are cancelled, then `finish` is called, once."""
+
+    services: Services
+    routing: Routing
+    audit: Audit
+    reconcile: Reconcile
+    loops: Iterable[Callable[[], Coroutine[Any, Any, None]]]
+
+    async def finish(self) -> None:
+        """Write what is still in memory."""
+        await self.services.rentals.flush_activity()
+        await self.audit.finish()
+
+
+async def build(outside: Outside, db: Database) -> Platform:
+    """Build the services on an open store. Nothing runs yet."""
+    config, clock, cluster = outside.config, outside.clock, outside.cluster
+    settings = await _rent_settings(outside, db)
+    tokens = Tokens(db, clock, secret=load_or_create_secret(config.state / statefolder.SECRET))
+    view = ClusterView()
+    catalog = Catalog(view, config.gpu)
+    rentals = Rentals(db, clock, cluster, catalog, tokens, settings, outside.cut)
+    accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus)
+    audit = Audit(db, clock, kept_days=config.ssh.audit_days)
+    metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
+    reconcile = Reconcile(
+        db,
+        clock,
+        cluster,
+        view,
+        rentals,
+        installation=settings.installation.id,
+        lost_reason=outside.lost_reason,
+    )
+    return Platform(
+        services=_services(outside, accounts, tokens, catalog, rentals),
+        routing=Routing(rentals, accounts, audit, clock, cluster.namespace),
+        audit=audit,
+        reconcile=reconcile,
+        loops=(reconcile.run, metering.run, audit.run),
+    )
+
+
+def _services(
+    outside: Outside, accounts: Accounts, tokens: Tokens, catalog: Catalog, rentals: Rentals
+) -> Services:
+    config = outside.config
+    told = config.ssh_address(outside.ssh)
+    return Services(
+        accounts=accounts,
+        tokens=tokens,
+        catalog=catalog,
+        rentals=rentals,
+        executor=outside.executor,
+        host_keys=outside.host_keys,
+        clock=outside.clock,
+        api_base=config.api_base(outside.http),
+        ssh_host=told.host,
+        ssh_port=told.port,
+        namespace=outside.cluster.namespace,
+        default_image=config.images.default,
+    )
+
+
+async def _rent_settings(outside: Outside, db: Database) -> RentSettings:
+    config = outside.config
+    async with db.transaction() as tx:
+        identity = await installation.identify(tx, outside.clock.now_ms())
+    return RentSettings(
+        installation=Installation(
+            identity, config.api_base(outside.http), preloaded_images=config.images.local
+        ),
+        allows_image=config.images.allows,
+    )
