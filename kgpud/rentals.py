@@ -21,8 +21,9 @@ from kgpud.tokens import Tokens
 from store import keys, rentals
 from store.db import Connection, Database, StoreUnavailable
 from store.records import Rental
+from store.rentals import Which
 
-__all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "every", "release"]
+__all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "release"]
 
 log = structlog.get_logger()
 
@@ -100,10 +101,10 @@ class Rentals:
         async with self._db.reading() as rx:
             return self._with_activity(await _owned(rx, account_id, pod_id))
 
-    async def list(self, account_id: str) -> list[Rental]:
-        """Return the account's rentals, newest first."""
+    async def list(self, which: Which) -> list[Rental]:
+        """Return rentals, newest first."""
         async with self._db.reading() as rx:
-            found = await rentals.of_account(rx, account_id)
+            found = await rentals.newest(rx, which)
         return [self._with_activity(rental) for rental in found]
 
     async def by_fingerprint(self, fingerprint: str) -> Rental | None:
@@ -257,12 +258,6 @@ class Rentals:
 async def release(db: Database, clock: Clock, pod_id: str, reason: str) -> Rental:
     """End a rental from a process that has no cluster: the daemon does what follows."""
     return (await _release(db, clock, None, pod_id, reason))[0]
-
-
-async def every(db: Database, *, live: bool = False) -> list[Rental]:
-    """Return everybody's rentals, newest first; only those not ended if `live`."""
-    async with db.reading() as rx:
-        return await rentals.every(rx, live=live)
 
 
 async def _release(

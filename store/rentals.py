@@ -4,12 +4,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from store.db import Connection, Row
-from store.records import Rental
+from store.records import Phase, Rental
 
 _SELECT = (
     "SELECT r.*, k.fingerprint FROM rentals r"
     " LEFT JOIN keys k ON k.pod_id = r.pod_id AND k.retired_at IS NULL"
 )
+
+# As `Rental.phase` says it.
+_PHASE = (
+    "CASE WHEN r.gone_at IS NOT NULL THEN 'Ended' WHEN r.failed THEN 'Failed'"
+    " WHEN r.ended_at IS NOT NULL THEN 'Terminating'"
+    " WHEN r.started_at IS NOT NULL THEN 'Running' ELSE 'Pending' END"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which rentals a list is of: None for any.
+
+    `active` are those that have not ended, `before` a creation time and id that they come after
+    in the list, a `limit` of -1 none.
+    """
+
+    account_id: str | None = None
+    phase: Phase | None = None
+    active: bool | None = None
+    before: tuple[int, str] | None = None
+    limit: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +98,21 @@ async def get(conn: Connection, pod_id: str) -> Rental | None:
     return None if row is None else _rental(row)
 
 
-async def of_account(conn: Connection, account_id: str) -> list[Rental]:
-    """Return all rentals of an account, newest first."""
+async def newest(conn: Connection, which: Which) -> list[Rental]:
+    """Return rentals, newest first."""
+    given = {
+        "r.account_id = ?": (which.account_id,),
+        f"{_PHASE} = ?": (which.phase,),
+        "(r.ended_at IS NULL) = ?": (which.active,),
+        "(r.created_at, r.pod_id) < (?, ?)": which.before or (None,),
+    }
+    # Only those that are asked for: `? IS NULL OR …` would use no index.
+    asked = {clause: values for clause, values in given.items() if values != (None,)}
+    where = f" WHERE {' AND '.join(asked)}" if asked else ""
     rows = await conn.rows(
-        f"{_SELECT} WHERE r.account_id = ? ORDER BY r.created_at DESC, r.pod_id", (account_id,)
+        f"{_SELECT}{where} ORDER BY r.created_at DESC, r.pod_id DESC LIMIT ?",
+        [value for values in asked.values() for value in values] + [which.limit],
     )
-    return [_rental(row) for row in rows]
-
-
-async def every(conn: Connection, *, live: bool) -> list[Rental]:
-    """Return everybody's rentals, newest first; only those not ended if `live`."""
-    where = " WHERE r.ended_at IS NULL" if live else ""
-    rows = await conn.rows(f"{_SELECT}{where} ORDER BY r.created_at DESC, r.pod_id")
     return [_rental(row) for row in rows]
 
 

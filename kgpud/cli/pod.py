@@ -38,7 +38,7 @@ def list_(*, ended_too: bool, as_json: bool, state: Path | None, config: Path | 
     async def work(opened: Opened) -> list[tuple[Rental, str]]:
         async with opened.db.reading() as rx:
             emails = {a.account_id: a.email for a in await accounts.every(rx, None)}
-            found = await rentals.every(rx, live=not ended_too)
+            found = await rentals.newest(rx, rentals.Which(active=None if ended_too else True))
         return [(rental, emails[rental.account_id]) for rental in found]
 
     listed = run(state, config, work)

@@ -1,19 +1,18 @@
 """From the route table and the services to an aiohttp application."""
 
-import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from aiohttp import web
 
 from kgpud.errors import Code, UserError
-from kgpud.rest import body, problems, request_id
-from kgpud.rest.answers import Answer
-from kgpud.rest.auth import Access, authenticate, authorize
-from kgpud.rest.call import Call, Services
-from kgpud.rest.routes import ROUTES, Route
+from kgpud.rest import problems, request_id, serving
+from kgpud.rest.call import Services
+from kgpud.rest.reading import Unfit
+from kgpud.rest.routes import ROUTES
+from kgpud.rest.serving import Handler
 from store.db import StoreUnavailable
 
 __all__ = ["Services", "build"]
@@ -24,15 +23,13 @@ _STORE_AWAY = UserError(
     Code.STORE_UNAVAILABLE, "the database can't be used just now; nothing was changed, try again"
 )
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 def build(services: Services) -> web.Application:
     """Return the API as an application, to be served by `kgpud.rest.server.Runner`."""
     app = web.Application(middlewares=[_answer_everything])
     for route in ROUTES:
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
-        add(route.path, _serve(route, services), expect_handler=_expect)
+        add(route.path, serving.handler(route, services), expect_handler=_expect)
     app.on_response_prepare.append(_stamp)
     return app
 
@@ -44,64 +41,58 @@ def _adder(app: web.Application, method: str) -> Callable[..., Any]:
     return add
 
 
-def _serve(route: Route, services: Services) -> Handler:
-    async def serve(request: web.Request) -> web.StreamResponse:
-        pod_id = request.match_info.get("pod_id", "")
-        caller = None
-        if route.access is not Access.PUBLIC:
-            caller = await authenticate(request, services.tokens)
-            authorize(route.access, caller, pod_id)
-        # An id that can't be one need not reach the database, which takes no lone surrogates.
-        if pod_id and not re.fullmatch(r"[a-z0-9-]{1,100}", pod_id):
-            raise UserError(Code.NOT_FOUND, "no such pod")
-        sent = await body.read(request, route.accepts) if route.accepts else None
-        answer = await route.handler(Call(services, caller, pod_id, sent))
-        return _json(answer, private=route.access is not Access.PUBLIC)
-
-    return serve
-
-
-def _json(answer: Answer | Sequence[Answer], *, private: bool) -> web.Response:
-    listed = [answer] if isinstance(answer, Answer) else answer
-    # Only `private_key` has a default: it is to be absent rather than null.
-    data = b",".join(one.model_dump_json(exclude_unset=True).encode() for one in listed)
-    if listed is answer:
-        data = b"[" + data + b"]"
-    headers = {"Cache-Control": "no-store" if private else "no-cache"}
-    return web.Response(body=data, content_type="application/json", headers=headers)
-
-
 @web.middleware
 async def _answer_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every outcome its shape, its id and its line in the log."""
     trace = request_id.of(request)
     begun = time.monotonic()
+    status = None
     with structlog.contextvars.bound_contextvars(request_id=trace):
         try:
-            response = await handler(request)
-        except UserError as error:
-            response = problems.of_user_error(error, trace)
-            if response.status >= 500:  # noqa: PLR2004 - the first of them
-                log.exception("request_failed", code=str(error.code))
-        except StoreUnavailable as error:
-            log.error("store_unavailable", error=str(error))  # noqa: TRY400 - the disk's, not ours
-            response = problems.of_user_error(_STORE_AWAY, trace)
-        except body.BodyRefused as error:
-            response = problems.of_validation(error.cause, trace)
-        except web.HTTPException as error:
-            response = problems.of_http(error, trace)
-        except Exception:
-            log.exception("request_failed", code=str(Code.INTERNAL))
-            response = problems.internal(trace)
-        log.info(
-            "request",
-            method=request.method,
-            # Raw paths are the caller's words; the route's are ours.
-            route=_template(request),
-            status=response.status,
-            ms=round((time.monotonic() - begun) * 1000, 1),
-        )
-    return response
+            response = await _outcome(request, handler, trace)
+            status = response.status
+            return response
+        finally:
+            log.info(
+                "request",
+                method=request.method,
+                # Raw paths are the caller's words; the route's are ours.
+                route=_template(request),
+                # None: the client went, or the answer was broken off.
+                status=status,
+                ms=round((time.monotonic() - begun) * 1000, 1),
+            )
+
+
+async def _outcome(request: web.Request, handler: Handler, trace: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            # The client has gone: there is nobody left to answer.
+            raise
+        if request.writer.output_size > 0:
+            # Half of an answer is out: only breaking off can tell that the rest is missing.
+            log.exception("answer_broken_off")
+            raise ConnectionResetError("the answer was broken off") from error
+        return _problem(error, trace)
+
+
+def _problem(error: Exception, trace: str) -> web.StreamResponse:
+    if isinstance(error, UserError):
+        response = problems.of_user_error(error, trace)
+        if response.status >= 500:  # noqa: PLR2004 - the first of them
+            log.error("request_failed", code=str(error.code), exc_info=error)
+        return response
+    if isinstance(error, StoreUnavailable):
+        log.error("store_unavailable", error=str(error))
+        return problems.of_user_error(_STORE_AWAY, trace)
+    if isinstance(error, Unfit):
+        return problems.of_validation(error.cause, trace)
+    if isinstance(error, web.HTTPException):
+        return problems.of_http(error, trace)
+    log.error("request_failed", code=str(Code.INTERNAL), exc_info=error)
+    return problems.internal(trace)
 
 
 def _template(request: web.Request) -> str | None:

@@ -20,6 +20,8 @@ class Access(StrEnum):
     ANY_TOKEN = "any_token"  # noqa: S105 - not a secret
     #: An account token, or the in-pod token of the very rental that the path names.
     OWN_POD = "own_pod"
+    #: The account token of a maintainer.
+    MAINTAINER = "maintainer"
 
 
 async def authenticate(request: web.Request, tokens: Tokens) -> Caller:
@@ -34,8 +36,12 @@ async def authenticate(request: web.Request, tokens: Tokens) -> Caller:
     return await tokens.authenticate(bearer)
 
 
-def authorize(access: Access, caller: Caller, pod_id: str) -> None:
-    """Raise forbidden_scope if an in-pod token asks for more than it may."""
+def authorize(access: Access, caller: Caller, pod_id: str | None) -> None:
+    """Raise forbidden_scope if the token asks for more than it may."""
+    if access is Access.MAINTAINER and caller.scope == "account":
+        if caller.account.role != "maintainer":
+            raise UserError(Code.FORBIDDEN_SCOPE, "this is for maintainers")
+        return
     if caller.scope == "account" or access is Access.ANY_TOKEN:
         return
     if access is Access.OWN_POD and caller.pod_id == pod_id:

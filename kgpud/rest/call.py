@@ -1,7 +1,10 @@
 """What a handler is given: the services, who calls, and the checked body."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
+
+from typing_extensions import TypeVar
 
 from gateway.exec import Executor
 from gateway.hostkeys import HostKeys
@@ -10,11 +13,12 @@ from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.rentals import Rentals
-from kgpud.rest.requests import Body
+from kgpud.rest.shapes.base import Body, Query
 from kgpud.tokens import Caller, Tokens
 from store.records import Account
 
-B = TypeVar("B", bound=Body | None)
+B = TypeVar("B", bound=Body | None, default=None)
+Q = TypeVar("Q", bound=Query, default=Query)
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,19 @@ class Services:
 
 
 @dataclass(frozen=True)
-class Call(Generic[B]):
-    """One request that passed its route's checks. `pod_id` is "" where the path has none."""
+class Call(Generic[B, Q]):
+    """One request that passed its route's checks.
+
+    `path` holds the path's parameters, `headers` those of the route's headers that were sent.
+    """
 
     services: Services
     caller: Caller | None
-    pod_id: str
+    path: Mapping[str, str]
+    query: Q
     body: B
+    headers: Mapping[str, str]
+    request_id: str
 
     @property
     def account(self) -> Account:
@@ -54,3 +64,8 @@ class Call(Generic[B]):
         if self.caller is None:
             raise UserError(Code.INVALID_TOKEN, "this call needs a token")
         return self.caller.account
+
+    @property
+    def pod_id(self) -> str:
+        """The pod that the path names."""
+        return self.path["pod_id"]

@@ -1,43 +1,55 @@
-"""The one table of what the API answers: method, path, handler, who may call, and the shapes.
+"""The one table of what the API answers: method, path, handler, who may call, and what can fail.
 
-What serves requests is built from it, and so will be the description of it.
+Bodies, queries and answers are the handlers' types. What serves requests is built from this, and
+so is the description of it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from kgpud.rest import account, hostkeys, menu, pods, run
-from kgpud.rest.answers import Answer
+from kgpud.errors import Code
 from kgpud.rest.auth import Access
-from kgpud.rest.call import Call
-from kgpud.rest.requests import Body, Exec, Rent, Rotate
-
-Handler = Callable[[Call[Any]], Awaitable[Answer | Sequence[Answer]]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One operation. `accepts` is its body's model, None for a call without one."""
-
-    method: str
-    path: str
-    handler: Handler
-    access: Access
-    accepts: type[Body] | None = None
-
+from kgpud.rest.handlers import account, commands, hostkeys, menu, pods
+from kgpud.rest.route import Route
 
 ROUTES = (
-    Route("GET", "/", menu.about, Access.PUBLIC),
-    Route("GET", "/v1/gpu-models", menu.gpu_models, Access.PUBLIC),
-    Route("GET", "/v1/ssh-host-keys", hostkeys.index, Access.PUBLIC),
-    Route("GET", "/v1/me", account.me, Access.ANY_TOKEN),
-    Route("GET", "/v1/balance", account.balance, Access.ACCOUNT),
-    Route("GET", "/v1/cluster", menu.cluster, Access.ACCOUNT),
-    Route("GET", "/v1/pods", pods.index, Access.ACCOUNT),
-    Route("POST", "/v1/pods", pods.rent, Access.ACCOUNT, Rent),
-    Route("GET", "/v1/pods/{pod_id}", pods.show, Access.OWN_POD),
-    Route("PATCH", "/v1/pods/{pod_id}", pods.rotate, Access.ACCOUNT, Rotate),
-    Route("DELETE", "/v1/pods/{pod_id}", pods.release, Access.OWN_POD),
-    Route("POST", "/v1/pods/{pod_id}/exec", run.exec_command, Access.ACCOUNT, Exec),
+    Route("GET", "/", menu.get_about, Access.PUBLIC),
+    Route("GET", "/v1/gpu-models", menu.list_gpu_models, Access.PUBLIC),
+    Route("GET", "/v1/ssh-host-keys", hostkeys.list_ssh_host_keys, Access.PUBLIC),
+    Route("GET", "/v1/me", account.get_me, Access.ANY_TOKEN),
+    Route("GET", "/v1/balance", account.get_balance, Access.ACCOUNT),
+    Route("GET", "/v1/cluster", menu.list_nodes, Access.ACCOUNT),
+    Route("GET", "/v1/pods", pods.list_pods, Access.ACCOUNT),
+    Route(
+        "POST",
+        "/v1/pods",
+        pods.rent_pod,
+        Access.ACCOUNT,
+        errors=(
+            Code.INSUFFICIENT_CREDITS,
+            Code.DUPLICATE,
+            Code.QUOTA_EXCEEDED,
+            Code.NO_CAPACITY,
+            Code.CLUSTER_UNREACHABLE,
+        ),
+    ),
+    Route("GET", "/v1/pods/{pod_id}", pods.get_pod, Access.OWN_POD),
+    Route(
+        "PATCH",
+        "/v1/pods/{pod_id}",
+        pods.rotate_key,
+        Access.ACCOUNT,
+        errors=(Code.DUPLICATE, Code.POD_ENDED),
+    ),
+    Route("DELETE", "/v1/pods/{pod_id}", pods.release_pod, Access.OWN_POD),
+    Route(
+        "POST",
+        "/v1/pods/{pod_id}/exec",
+        commands.exec_command,
+        Access.ACCOUNT,
+        errors=(
+            Code.POD_NOT_READY,
+            Code.POD_ENDED,
+            Code.EXEC_FAILED,
+            Code.CLUSTER_UNREACHABLE,
+        ),
+        stops=True,
+    ),
 )

@@ -14,7 +14,21 @@ log = structlog.get_logger()
 
 
 class _Connection(RequestHandler):
-    """A connection whose requests may be no HTTP at all."""
+    """A connection whose requests may be no HTTP at all, and whose client may go meanwhile."""
+
+    __slots__ = ("stops_when_gone",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
+        super().__init__(*args, **options)
+        self.stops_when_gone = False
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop the request that is being answered, if it asked for that."""
+        answering = self._current_request is not None
+        task = self._task_handler if answering and self.stops_when_gone else None
+        super().connection_lost(exc)
+        if task is not None:
+            task.cancel()
 
     def handle_error(
         self,
@@ -35,6 +49,12 @@ class _Connection(RequestHandler):
         request_id.stamp(answer, trace)
         answer.force_close()
         return answer
+
+
+def stop_when_gone(request: web.BaseRequest, *, stops: bool) -> None:
+    """Say whether what answers this request is cancelled once its client has gone."""
+    if isinstance(request.protocol, _Connection):
+        request.protocol.stops_when_gone = stops
 
 
 class _Server(web.Server):

@@ -9,17 +9,18 @@ import pytest
 from gateway import keys
 from kgpud.cluster.client import Cluster
 from kgpud.errors import Code, UserError
+from store.rentals import Which
 from tests.manual_clock import ManualClock
 from tests.platform.fake_api import FakeApi
 from tests.platform.world import World, until, wish
 
 
 async def refused(code: Code, world: World, account_id: str, **wanted: object) -> UserError:
-    before = [rental.pod_id for rental in await world.rentals.list(account_id)]
+    before = [rental.pod_id for rental in await world.rentals.list(Which(account_id))]
     with pytest.raises(UserError) as caught:
         await world.rentals.rent(account_id, wish(**wanted))  # type: ignore[arg-type]
     assert caught.value.code == code
-    assert [rental.pod_id for rental in await world.rentals.list(account_id)] == before
+    assert [rental.pod_id for rental in await world.rentals.list(Which(account_id))] == before
     return caught.value
 
 
@@ -198,7 +199,7 @@ async def test_no_pod_no_rental(world: World, api: FakeApi, mood: str, code: Cod
     with pytest.raises(UserError) as caught:
         await world.rentals.rent(account, wish())
     assert caught.value.code == code
-    for rental in await world.rentals.list(account):
+    for rental in await world.rentals.list(Which(account)):
         assert (rental.end_reason or "").startswith("start_failed:")
     assert await world.rentals.gpus_used(account) == 0
     if mood == "refuse":

@@ -3,14 +3,14 @@
 from datetime import UTC, datetime
 
 from kgpud.clock import rfc3339
-from kgpud.rest.answers import Balance, Me, Quota
 from kgpud.rest.call import Call
+from kgpud.rest.shapes.account import Balance, Me, Quota
 
 _HOUR_MS = 3_600_000
 _YEAR_9999_MS = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
-async def me(call: Call[None]) -> Me:
+async def get_me(call: Call) -> Me:
     """Show the account behind the token."""
     account = call.account
     used = await call.services.rentals.gpus_used(account.account_id)
@@ -25,7 +25,7 @@ async def me(call: Call[None]) -> Me:
     )
 
 
-async def balance(call: Call[None]) -> Balance:
+async def get_balance(call: Call) -> Balance:
     """Show the credits, how fast they go, and when they will be gone."""
     account = call.account
     burn = await call.services.rentals.burn_per_hour(account.account_id)

@@ -3,21 +3,44 @@
 from kgpud.clock import rfc3339
 from kgpud.idle import idle_ms, warns
 from kgpud.rentals import RentRequest
-from kgpud.rest.answers import Idle, NewSshAccess, Pod, Rented, Rotated, SshAccess
 from kgpud.rest.call import Call, Services
-from kgpud.rest.requests import Rent, Rotate
+from kgpud.rest.shapes.pages import Page, page
+from kgpud.rest.shapes.pods import (
+    Idle,
+    NewSshAccess,
+    Pod,
+    PodQuery,
+    Rent,
+    Rented,
+    Rotate,
+    Rotated,
+    SshAccess,
+)
 from store.records import Rental
+from store.rentals import Which
 
 SSH_USER = "kgpu"
 
 
-async def index(call: Call[None]) -> list[Pod]:
+async def list_pods(call: Call[None, PodQuery]) -> Page[Pod]:
     """List the account's rentals, newest first, ended ones included."""
-    rentals = await call.services.rentals.list(call.account.account_id)
-    return [_pod(call.services, rental) for rental in rentals]
+    query = call.query
+    which = Which(
+        account_id=call.account.account_id,
+        phase=query.phase,
+        active=query.active,
+        before=query.cursor,
+        limit=query.limit + 1,
+    )
+    return page(
+        await call.services.rentals.list(which),
+        query.limit,
+        lambda rental: (rental.created_at, rental.pod_id),
+        lambda rental: _pod(call.services, rental),
+    )
 
 
-async def rent(call: Call[Rent]) -> Rented:
+async def rent_pod(call: Call[Rent]) -> Rented:
     """Rent a pod: the row, the key and the pod, or nothing at all."""
     body = call.body
     request = RentRequest(
@@ -41,13 +64,13 @@ async def rent(call: Call[Rent]) -> Rented:
     )
 
 
-async def show(call: Call[None]) -> Pod:
+async def get_pod(call: Call) -> Pod:
     """Show one rental, for as long as its row remains."""
     rental = await call.services.rentals.get(call.account.account_id, call.pod_id)
     return _pod(call.services, rental)
 
 
-async def rotate(call: Call[Rotate]) -> Rotated:
+async def rotate_key(call: Call[Rotate]) -> Rotated:
     """Pin another key, ours or theirs; the old one dies at once."""
     rotated = await call.services.rentals.rotate(
         call.account.account_id, call.pod_id, call.body.ssh_pubkey
@@ -56,7 +79,7 @@ async def rotate(call: Call[Rotate]) -> Rotated:
     return Rotated(pod_id=rotated.rental.pod_id, ssh_access=access)
 
 
-async def release(call: Call[None]) -> Pod:
+async def release_pod(call: Call) -> Pod:
     """End the rental; for an ended one, just show it."""
     rental = await call.services.rentals.release(call.account.account_id, call.pod_id)
     return _pod(call.services, rental)

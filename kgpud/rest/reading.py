@@ -1,30 +1,35 @@
-"""From the bytes of a request to a checked model."""
+"""From what a request brings to checked models: its body, its query, its headers and its path."""
 
+import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 from aiohttp import ClientPayloadError, web
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from kgpud.errors import Code, UserError
-from kgpud.rest.requests import Body
+from kgpud.rest.route import PATH_PARAMETERS, Route
+from kgpud.rest.shapes.base import Body, Query
 
+M = TypeVar("M", bound=BaseModel)
 B = TypeVar("B", bound=Body)
+Q = TypeVar("Q", bound=Query)
 
 
-class BodyRefused(Exception):
-    """The body is JSON, but not what its model takes."""
+class Unfit(Exception):
+    """A body or query could be read, but is not what its model takes."""
 
     def __init__(self, cause: ValidationError) -> None:
-        super().__init__("the body does not fit its model")
+        super().__init__("what was sent does not fit its model")
         self.cause = cause
 
 
-async def read(request: web.Request, model: type[B]) -> B:
+async def body(request: web.Request, model: type[B]) -> B:
     """Read and check the body; none at all, without a Content-Type, equals ``{}``.
 
     Raises UserError (invalid_json, unsupported_media_type, body_too_large, bad_request) and
-    BodyRefused.
+    Unfit.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body without a Content-Encoding")
@@ -42,11 +47,50 @@ async def read(request: web.Request, model: type[B]) -> B:
     return _checked(model, document)
 
 
-def _checked(model: type[B], document: object) -> B:
+def query(request: web.Request, model: type[Q]) -> Q:
+    """Check the query. Raises Unfit, and UserError (validation_failed)."""
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in given:
+            raise UserError(Code.VALIDATION_FAILED, "is given twice", field=name)
+        if not _storable(name + value):
+            raise UserError(Code.VALIDATION_FAILED, "is not UTF-8, or holds a NUL", field=name)
+        given[name] = value
+    return _checked(model, given)
+
+
+def path(request: web.Request) -> Mapping[str, str]:
+    """Return the path's parameters. NOT_FOUND for one that no resource could have."""
+    for name, value in request.match_info.items():
+        # What can't be an id need not reach the database, which takes no lone surrogates.
+        if not re.fullmatch(PATH_PARAMETERS[name].pattern, value):
+            raise UserError(Code.NOT_FOUND, f"there is no such {PATH_PARAMETERS[name].noun}")
+    return request.match_info
+
+
+def headers(request: web.Request, route: Route) -> Mapping[str, str]:
+    """Return those of the route's headers that were sent. Raises UserError (validation_failed)."""
+    given: dict[str, str] = {}
+    for header in route.headers:
+        values = request.headers.getall(header.name, [])
+        if len(values) > 1 or not all(re.fullmatch(header.pattern, value) for value in values):
+            raise UserError(Code.VALIDATION_FAILED, f"must be {header.noun}", field=header.name)
+        given.update((header.name, value) for value in values)
+    return given
+
+
+def _checked(model: type[M], document: object) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise BodyRefused(error) from None
+        raise Unfit(error) from None
+
+
+def _storable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_json(request: web.Request) -> bool:

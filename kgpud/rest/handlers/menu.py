@@ -2,11 +2,11 @@
 
 from importlib.metadata import version
 
-from kgpud.rest.answers import About, GpuModel, Node
 from kgpud.rest.call import Call
+from kgpud.rest.shapes.menu import About, GpuModel, Node
 
 
-async def about(call: Call[None]) -> About:
+async def get_about(call: Call) -> About:
     """Say what answers here, for whoever opens the server's root."""
     return About(
         service="kgpud",
@@ -16,7 +16,7 @@ async def about(call: Call[None]) -> About:
     )
 
 
-async def gpu_models(call: Call[None]) -> list[GpuModel]:
+async def list_gpu_models(call: Call) -> list[GpuModel]:
     """List the classes that the fleet has, with what is free now."""
     return [
         GpuModel(
@@ -29,7 +29,7 @@ async def gpu_models(call: Call[None]) -> list[GpuModel]:
     ]
 
 
-async def cluster(call: Call[None]) -> list[Node]:
+async def list_nodes(call: Call) -> list[Node]:
     """List the machines."""
     return [
         Node(

@@ -8,9 +8,8 @@ from gateway.protocols import PodRef
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.pods import CONTAINER, STARTING
 from kgpud.errors import Code, UserError
-from kgpud.rest.answers import Completed
 from kgpud.rest.call import Call
-from kgpud.rest.requests import Exec
+from kgpud.rest.shapes.commands import Completed, Exec
 
 OUTPUT_LIMIT = 1 << 20
 

@@ -1,10 +1,10 @@
 """The SSH host keys, for whoever wants to know a server before the first connection."""
 
-from kgpud.rest.answers import SshHostKey
 from kgpud.rest.call import Call
+from kgpud.rest.shapes.hostkeys import SshHostKey
 
 
-async def index(call: Call[None]) -> list[SshHostKey]:
+async def list_ssh_host_keys(call: Call) -> list[SshHostKey]:
     """List the key that serves first, then the one that is announced as its successor."""
     services = call.services
     return [

@@ -1,0 +1,94 @@
+"""One operation of the API: what serves it and what describes it are both made from this."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, get_args, get_type_hints
+
+from kgpud.errors import Code
+from kgpud.rest.auth import Access
+from kgpud.rest.call import Call
+from kgpud.rest.shapes.base import Answer, Body, Query
+from kgpud.rest.shapes.pages import Page
+from kgpud.rest.shapes.streams import Stream
+
+Complete = Answer | Sequence[Answer] | Page[Any]
+Handler = Callable[[Call[Any, Any]], Awaitable[Complete | Stream]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of paths, or a request header: what it must match in full, and what it is.
+
+    `noun` is what it is in a sentence: a ``pod``, or ``one to 255 visible characters``.
+    """
+
+    name: str
+    pattern: str
+    noun: str
+    about: str
+    example: str
+
+
+PATH_PARAMETERS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter(
+            "pod_id",
+            "[a-z0-9-]{1,100}",
+            "pod",
+            "The rental's id, as `POST /pods` returned it.",
+            "gpu-rent-1779745883-ab12cd",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation.
+
+    `errors` are those that it alone knows of: what follows from its access, its path, its query
+    and its body is added to them. `stops` says that its work ends when the client goes; one that
+    reads does anyway.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    errors: tuple[Code, ...] = ()
+    headers: tuple[Parameter, ...] = ()
+    stops: bool = False
+
+    @property
+    def operation_id(self) -> str:
+        """The name of the operation in clients that are generated: its handler's."""
+        return self.handler.__name__
+
+    @property
+    def about(self) -> str:
+        """What the operation does: its handler's docstring."""
+        return inspect.getdoc(self.handler) or ""
+
+    @cached_property
+    def body(self) -> type[Body] | None:
+        """The body's model, None for a call without one."""
+        found = self._call[0] if self._call else None
+        return found if inspect.isclass(found) and issubclass(found, Body) else None
+
+    @cached_property
+    def query(self) -> type[Query]:
+        """The query's model."""
+        found = self._call[1] if len(self._call) > 1 else None
+        return found if inspect.isclass(found) and issubclass(found, Query) else Query
+
+    @cached_property
+    def answer(self) -> Any:  # noqa: ANN401 - a type, or a generic or a union of them
+        """The type of the answer, as the handler declares it."""
+        return get_type_hints(self.handler)["return"]
+
+    @cached_property
+    def _call(self) -> tuple[Any, ...]:
+        return get_args(get_type_hints(self.handler)["call"])

@@ -1,0 +1,89 @@
+"""One request to one route: who calls, what was sent, the handler, its answer."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from aiohttp import web
+
+from kgpud.rest import reading, request_id
+from kgpud.rest.auth import Access, authenticate, authorize
+from kgpud.rest.call import Call, Services
+from kgpud.rest.route import Complete, Route
+from kgpud.rest.server import stop_when_gone
+from kgpud.rest.shapes.base import Answer
+from kgpud.rest.shapes.pages import Page
+from kgpud.rest.shapes.streams import Stream
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def handler(route: Route, services: Services) -> Handler:
+    """Return what serves a route's requests. It raises UserError and `reading.Unfit`."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        call = await _call(route, services, request)
+        stop_when_gone(request, stops=route.stops or route.method == "GET")
+        answer = await route.handler(call)
+        if isinstance(answer, Stream):
+            return await _send(request, answer)
+        return _json(request, answer, services, private=route.access is not Access.PUBLIC)
+
+    return serve
+
+
+async def _call(route: Route, services: Services, request: web.Request) -> Call[Any, Any]:
+    caller = None
+    if route.access is not Access.PUBLIC:
+        caller = await authenticate(request, services.tokens)
+        authorize(route.access, caller, request.match_info.get("pod_id"))
+    return Call(
+        services=services,
+        caller=caller,
+        path=reading.path(request),
+        query=reading.query(request, route.query),
+        headers=reading.headers(request, route),
+        body=await reading.body(request, route.body) if route.body else None,
+        request_id=request_id.of(request),
+    )
+
+
+def _json(
+    request: web.Request, answer: Complete, services: Services, *, private: bool
+) -> web.Response:
+    headers = {"Cache-Control": "no-store" if private else "no-cache"}
+    if isinstance(answer, Page):
+        if answer.rest is not None:
+            headers["Link"] = f'<{_next(request, answer.rest, services)}>; rel="next"'
+        answer = answer.lines
+    data = _one(answer) if isinstance(answer, Answer) else _many(answer)
+    return web.Response(body=data, content_type="application/json", headers=headers)
+
+
+def _one(answer: Answer) -> bytes:
+    # What has a default is to be absent, rather than null, where it was not set.
+    return answer.model_dump_json(exclude_unset=True).encode()
+
+
+def _many(answers: Sequence[Answer]) -> bytes:
+    return b"[" + b",".join(_one(answer) for answer in answers) + b"]"
+
+
+def _next(request: web.Request, cursor: str, services: Services) -> str:
+    path = request.rel_url.update_query(cursor=cursor)
+    return services.api_base.removesuffix("/v1") + str(path)
+
+
+async def _send(request: web.Request, stream: Stream) -> web.StreamResponse:
+    # Proxies that collect an answer before they pass it on are asked not to.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    response = web.StreamResponse(headers=headers)
+    response.content_type = stream.media_type
+    response.charset = "utf-8"
+    async with aclosing(stream.chunks) as chunks:
+        await response.prepare(request)
+        if request.method != "HEAD":
+            async for chunk in chunks:
+                await response.write(chunk)
+    await response.write_eof()
+    return response
