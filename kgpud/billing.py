@@ -91,6 +91,34 @@ def _next(bill: Bill) -> int:
     return begins(bill.due.started_at, bill.minutes + 1)
 
 
+def runs_out(due: Sequence[Due]) -> int | None:
+    """Return when the first minute begins that an account can't pay, None if it never comes.
+
+    `due` are all of its running rentals, whatever is charged of them; their `limit` is ignored.
+    It is exact: where nothing changes meanwhile, `plan` ends a rental at this very instant.
+    """
+    rate = sum(one.rate_per_hour for one in due)
+    if not rate:
+        return None
+    balance = due[0].balance
+    # Between now and one hour after the last credit was spent at the full rate.
+    soon = min(begins(one.started_at, one.charged_minutes + 1) for one in due)
+    late = max(begins(one.started_at, one.charged_minutes + 1) for one in due)
+    late += HOUR_MS * (balance // rate + 2)
+    while soon < late:
+        middle = (soon + late) // 2
+        if sum(_ahead(one, middle) for one in due) > balance:
+            late = middle
+        else:
+            soon = middle + 1
+    return soon
+
+
+def _ahead(due: Due, until: int) -> int:
+    minutes = max(due.charged_minutes, begun(due.started_at, until))
+    return cost(due.rate_per_hour, minutes) - cost(due.rate_per_hour, due.charged_minutes)
+
+
 def usage_lines(bills: Iterable[Bill]) -> list[Usage]:
     """Cut bills at the UTC hours in which their minutes began."""
     balances: dict[str, int] = {}

@@ -14,6 +14,10 @@ from store.records import Rental
 log = structlog.get_logger()
 
 OUT_OF_CREDITS = "out_of_credits"
+NODE_LOST = "node_lost"
+NODE_PRESSURE = "evicted_by_kubelet:NodePressure"
+#: Ends that the operator's machines are to blame for: their last minute is given back.
+OPERATORS_FAULT = frozenset({NODE_LOST, NODE_PRESSURE})
 
 _PERIOD_SECONDS = 1.0
 
@@ -78,30 +82,32 @@ async def close_rental(
     """Settle the last minutes of a live rental and end it, in the caller's transaction.
 
     The bill stops at `at` or at the container's end. If a minute before that can't be paid, the
-    rental ended there, `out_of_credits`. Minutes charged beyond the container's end are refunded.
+    rental ended there, `out_of_credits`. Minutes charged beyond the container's end are refunded,
+    and so is the last one where `reason` is one of OPERATORS_FAULT. The end that is written is
+    never before the last paid minute began, nor before the rental was made, whatever our clock did.
     """
+    at = max(at, rental.created_at)
     if rental.started_at is not None:
-        limit = _limit(rental, at)
-        if billing.begun(rental.started_at, limit) < rental.charged_minutes:
-            await _refund(conn, rental, limit, now)
+        limit = max(at, billing.begins(rental.started_at, rental.charged_minutes))
+        if rental.finished_at is not None:
+            limit = min(limit, rental.finished_at)
+        at = max(at, limit)
+        minutes = billing.begun(rental.started_at, limit)
+        if minutes < rental.charged_minutes:
+            await _refund(conn, rental, minutes, now, "minutes after the container had ended")
         ended = await _charge_due(conn, await rentals.due(conn, limit, rental.pod_id), now)
         if ended:
             return ended[0]
+        if reason in OPERATORS_FAULT and minutes > 0:
+            paid = await rentals.get(conn, rental.pod_id)
+            assert paid is not None, "it was read in this transaction"
+            await _refund(conn, paid, minutes - 1, now, f"the last minute: {reason}")
     await rentals.end(conn, [rentals.End(rental.pod_id, at, reason, failed)], now)
     return Ended(rental.pod_id, reason)
 
 
-def _limit(rental: Rental, at: int) -> int:
-    """Return up to when a rental that ends at `at` is charged."""
-    assert rental.started_at is not None
-    # Our own clock may have been set back since the last charge: that takes no minute back.
-    limit = max(at, billing.begins(rental.started_at, rental.charged_minutes))
-    return limit if rental.finished_at is None else min(limit, rental.finished_at)
-
-
-async def _refund(conn: Connection, rental: Rental, limit: int, now: int) -> None:
-    assert rental.started_at is not None
-    minutes = billing.begun(rental.started_at, limit)
+async def _refund(conn: Connection, rental: Rental, minutes: int, now: int, note: str) -> None:
+    """Take back what was charged beyond the first `minutes` minutes."""
     cost = billing.cost(rental.rate_per_hour, minutes)
     await ledger.add(
         conn,
@@ -110,7 +116,7 @@ async def _refund(conn: Connection, rental: Rental, limit: int, now: int) -> Non
         at=now,
         kind="refund",
         who="metering",
-        note="minutes after the container had ended",
+        note=note,
         pod_id=rental.pod_id,
         minutes=rental.charged_minutes - minutes,
     )

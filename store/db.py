@@ -118,6 +118,28 @@ class Database:
                 await reader.execute("PRAGMA query_only = ON")
                 yield cls(writer, reader)
 
+    @staticmethod
+    @asynccontextmanager
+    async def snapshot(path: Path) -> AsyncIterator[Connection]:
+        """Open the store at `path` to look only, while others may write it.
+
+        Every statement sees the one state that it had when the first was run. Raises
+        migrate.TooNew or TooOld, and StoreUnavailable where it can't be read.
+        """
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with _translated():
+            raw = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+        try:
+            raw.row_factory = sqlite3.Row
+            connection = Connection(raw)
+            await connection.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            await connection.run("BEGIN")
+            with _translated():
+                await migrate.check(raw)
+            yield connection
+        finally:
+            await raw.close()
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Hold the one writer lock for a unit of work: commit at its end, roll back on any error.

@@ -66,31 +66,6 @@ async def newest(conn: Connection, account_id: str, limit: int) -> list[LedgerLi
     return [from_row(row) for row in rows]
 
 
-async def disagreements(conn: Connection) -> list[str]:
-    """Return a sentence for every balance and bill that its ledger lines contradict."""
-    balances = await conn.rows(
-        "SELECT account_id, balance, total FROM (SELECT a.account_id, a.balance,"
-        " coalesce((SELECT sum(amount) FROM ledger l WHERE l.account_id = a.account_id), 0) total"
-        " FROM accounts a) WHERE balance <> total"
-    )
-    bills = await conn.rows(
-        "SELECT r.pod_id, r.cost, r.charged_minutes, coalesce(-sum(l.amount), 0) AS paid,"
-        " coalesce(sum(CASE l.kind WHEN 'usage' THEN l.minutes ELSE -l.minutes END), 0)"
-        " AS paid_minutes"
-        " FROM rentals r LEFT JOIN ledger l"
-        " ON l.pod_id = r.pod_id AND l.kind IN ('usage', 'refund')"
-        " GROUP BY r.pod_id HAVING r.cost <> paid OR r.charged_minutes <> paid_minutes"
-    )
-    return [
-        f"account {row['account_id']}: balance {row['balance']}, ledger {row['total']}"
-        for row in balances
-    ] + [
-        f"rental {row['pod_id']}: cost {row['cost']} for {row['charged_minutes']} min,"
-        f" ledger {row['paid']} for {row['paid_minutes']} min"
-        for row in bills
-    ]
-
-
 def from_row(row: Row) -> LedgerLine:
     """Read a line from a row that has all its columns."""
     return LedgerLine(

@@ -11,6 +11,20 @@ class TooNew(Exception):
     """The state file was written by a later version of this program."""
 
 
+class TooOld(Exception):
+    """The state file was written by an earlier version, and may not be brought up to date now."""
+
+
+async def check(connection: aiosqlite.Connection) -> None:
+    """Raise TooNew or TooOld unless the database is up to date. Changes nothing."""
+    newest = len(_scripts())
+    version = await _version(connection, newest)
+    if version < newest:
+        raise TooOld(
+            f"the state is of version {version}: start the daemon, which brings it to {newest}"
+        )
+
+
 async def apply(connection: aiosqlite.Connection) -> None:
     """Bring the database up to date. Raises TooNew."""
     scripts = _scripts()
@@ -26,7 +40,7 @@ async def _apply_next(connection: aiosqlite.Connection, scripts: list[str]) -> b
         # Read again: another process may have been faster to the lock.
         version = await _version(connection, len(scripts))
         if version < len(scripts):
-            for statement in _statements(scripts[version]):
+            for statement in statements(scripts[version]):
                 await connection.execute(statement)
             await connection.execute(f"PRAGMA user_version = {version + 1}")
         await connection.execute("COMMIT")
@@ -50,7 +64,7 @@ def _scripts() -> list[str]:
     return [f.read_text(encoding="utf-8") for f in files]
 
 
-def _statements(script: str) -> Iterator[str]:
+def statements(script: str) -> Iterator[str]:
     """Split a script where SQLite itself sees a statement's end (a trigger's body has its own)."""
     statement = ""
     for line in script.splitlines(keepends=True):

@@ -20,6 +20,7 @@ _COMMANDS = {
         "kgpud.cli.hostkey:host_key",
         "The bastion's SSH host key: show, announce, switch.",
     ),
+    "db": ("kgpud.cli.db:db", "The store: check that every balance, bill and row agrees."),
     "config": ("kgpud.cli.config:config", "Check a configuration file."),
 }
 

@@ -17,8 +17,8 @@ from kgpud import statefolder
 from kgpud.clock import SystemClock
 from kgpud.config import DEFAULT_FILE, Config, ConfigError, load
 from kgpud.errors import UserError
-from store.db import Database, StoreUnavailable
-from store.migrate import TooNew
+from store.db import Connection, Database, StoreUnavailable
+from store.migrate import TooNew, TooOld
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -62,11 +62,35 @@ def run(state: Path | None, config: Path | None, work: Callable[[Opened], Awaita
     Works while the daemon runs: they are two processes on one SQLite file. Raises ClickException
     with one line for whatever a person can mend.
     """
+
+    async def opened(path: Path, settings: Config) -> T:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise click.ClickException(
+                f"{path} is not yours to change: run this as the daemon's user"
+            )
+        async with Database.open(path) as db:
+            return await work(Opened(db, settings, SystemClock()))
+
+    return _run(state, config, opened)
+
+
+def look(state: Path | None, config: Path | None, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Do work that only reads, on the one state that the store has now. Raises as `run` does."""
+
+    async def opened(path: Path, _settings: Config) -> T:
+        async with Database.snapshot(path) as connection:
+            return await work(connection)
+
+    return _run(state, config, opened)
+
+
+def _run(
+    state: Path | None, config: Path | None, opened: Callable[[Path, Config], Awaitable[T]]
+) -> T:
     _quiet()
     try:
-        settings = _settings(state, config)
-        return asyncio.run(_opened(settings, work))
-    except (UserError, ConfigError, TooNew, StoreUnavailable) as error:
+        return asyncio.run(_on_the_store(_settings(state, config), opened))
+    except (UserError, ConfigError, TooNew, TooOld, StoreUnavailable) as error:
         raise click.ClickException(str(error).replace("\n", "; ")) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'state'}: {error.strerror}") from None
@@ -80,14 +104,11 @@ def run(state: Path | None, config: Path | None, work: Callable[[Opened], Awaita
         raise click.ClickException(message.replace("\n", " ")) from None
 
 
-async def _opened(settings: Config, work: Callable[[Opened], Awaitable[T]]) -> T:
+async def _on_the_store(settings: Config, opened: Callable[[Path, Config], Awaitable[T]]) -> T:
     path = settings.state / statefolder.DATABASE
     if not path.exists():
         raise click.ClickException(f"{path} does not exist: start the daemon once, or see --state")
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise click.ClickException(f"{path} is not yours to change: run this as the daemon's user")
-    async with Database.open(path) as db:
-        return await work(Opened(db, settings, SystemClock()))
+    return await opened(path, settings)
 
 
 def _settings(state: Path | None, config: Path | None) -> Config:

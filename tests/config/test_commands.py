@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +223,19 @@ def test_a_bad_configuration_is_one_line(tmp_path: Path) -> None:
     result = invoke("user", "list", "--config", str(path))
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_store_is_proven(kgpud: Kgpud, state: Path) -> None:
+    kgpud("user", "add", "ada@example.org")
+    kgpud("user", "approve", "ada@example.org")
+    assert (
+        kgpud("db", "check").output == "ok: 1 accounts, 0 rentals, 1 ledger lines, and all agree\n"
+    )
+    with closing(sqlite3.connect(state / "kgpud.sqlite3")) as raw:
+        raw.execute("UPDATE accounts SET balance = 7")
+        raw.commit()
+    said = kgpud("db", "check", ok=False)
+    assert said.exit_code == 1
+    first, *_, last = said.output.splitlines()
+    assert re.fullmatch(r"account acct_[0-9a-f]{16}: balance 7, ledger 100000", first)
+    assert last == "Error: 2 disagreements in 1 accounts, 0 rentals, 1 ledger lines"

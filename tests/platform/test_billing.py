@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgpud.billing import HOUR_MS, MINUTE_MS, Bill, begins, begun, cost, plan, usage_lines
+from kgpud.billing import HOUR_MS, MINUTE_MS, Bill, begins, begun, cost, plan, runs_out, usage_lines
 from store.rentals import Due
 from tests.manual_clock import START_MS
 
@@ -110,3 +110,33 @@ def test_minutes_belong_to_the_hour_in_which_they_begin() -> None:
         (first + 1, 60, -60),
         (first + 2, 1, -1),
     ]
+
+
+dear = st.lists(st.tuples(starts, st.integers(300, 6_000)), min_size=1, max_size=5)
+
+
+@settings(max_examples=100, deadline=None)
+@given(dear, st.integers(0, 6 * HOUR_MS), st.integers(0, 20_000))
+def test_it_is_known_to_the_instant_when_credits_run_out(
+    fleet: list[tuple[int, int]], now: int, balance: int
+) -> None:
+    done, out, left, _ = run(fleet, [START_MS + now], balance)
+    running = [
+        Due(f"p{n}", "a", rate, start, done[n], 0, left)
+        for n, (start, rate) in enumerate(fleet)
+        if n not in out
+    ]
+    end = runs_out(running)
+    if not running:
+        assert end is None
+        return
+    assert end is not None
+    before = plan(dues(fleet, done, out, end - 1, left))
+    assert all(bill.out_at is None for bill in before)
+    then = plan(dues(fleet, done, out, end, left))
+    assert {bill.out_at for bill in then} - {None} == {end}
+
+
+def test_what_costs_nothing_lasts() -> None:
+    assert runs_out([]) is None
+    assert runs_out([Due("p", "a", 0, START_MS, 5, 0, 10)]) is None

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from kgpud.metering import Ended, Metering
 from kgpud.rentals import release
 from store import keys, rentals
@@ -167,6 +169,10 @@ async def test_ten_thousand_rentals_are_charged_well_under_a_second(
             " last_activity_at) VALUES (?, ?, 'r', 'i', 'v100', 1, '1', '1Gi', 1, 600, ?, ?, ?)",
             [(f"p{n}", ids[n % 20], now, now, now) for n in range(10_000)],
         )
+        await tx.run(
+            "INSERT INTO keys (pod_id, fingerprint, public_key, generation, added_at)"
+            " SELECT pod_id, pod_id, '', 1, created_at FROM rentals"
+        )
     # CPU time of all threads: the suite may share the machine. 0.25 s where this was written.
     took = []
     for _ in range(3):
@@ -201,3 +207,32 @@ async def test_the_loop_charges_every_second_and_pauses_without_news(
         await until(lambda: clock.sleeping == 1)
         assert (await still.row("p1")).charged_minutes == 4
         loop.cancel()
+
+
+@pytest.mark.parametrize("reason", ["node_lost", "evicted_by_kubelet:NodePressure"])
+async def test_the_last_minute_on_a_machine_that_failed_is_given_back(
+    still: World, clock: ManualClock, reason: str
+) -> None:
+    account = await still.account()
+    await runs(still, account.account_id, "p1")
+    clock.advance(130)
+    await still.rentals.end("p1", reason)
+    rental = await still.row("p1")
+    assert (rental.charged_minutes, rental.cost, rental.end_reason) == (2, 33, reason)
+    line = (await still.accounts.ledger(account.account_id, 1))[0]
+    assert (line.kind, line.minutes, line.amount) == ("refund", 1, 17)
+    assert line.note == f"the last minute: {reason}"
+    # Before it ran there was nothing to give back.
+    await runs(still, account.account_id, "p2")
+    async with still.db.transaction() as tx:
+        await tx.run("UPDATE rentals SET started_at = NULL WHERE pod_id = 'p2'")
+    await still.rentals.end("p2", reason)
+    assert (await still.row("p2")).cost == 0
+    # Who could not pay had ended before.
+    poor = await still.account("b@example.org", credits_=20)
+    await runs(still, poor.account_id, "p3")
+    clock.advance(130)
+    await still.rentals.end("p3", reason)
+    assert (await still.row("p3")).end_reason == "out_of_credits"
+    assert (await still.accounts.find(poor.account_id)).balance == 4
+    await still.sound()

@@ -16,7 +16,7 @@ from kgpud.metering import Metering
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentRequest, RentSettings
 from kgpud.tokens import Tokens, load_or_create_secret
-from store import installation, ledger
+from store import check, installation
 from store.db import Database
 from store.records import Account, Rental
 
@@ -65,7 +65,7 @@ class World:
     async def sound(self) -> None:
         """Assert that every balance and bill agrees with the ledger."""
         async with self.db.reading() as rx:
-            assert await ledger.disagreements(rx) == []
+            assert await check.disagreements(rx) == []
 
 
 def wish(
