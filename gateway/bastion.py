@@ -16,7 +16,7 @@ from gateway.admission import Admission, Limits, Visit
 from gateway.buffers import Buffers
 from gateway.connection import Connection
 from gateway.cuts import Cut, Cuts
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.hostkeys import HostKey, HostKeys
 from gateway.life import Life, Surroundings
 from gateway.listener import Listener

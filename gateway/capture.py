@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.exec import Exec, ExecBroken, Executor, Outcome
+from gateway.exec import Exec
+from gateway.executor import Executor
+from gateway.outcome import ExecBroken, Outcome
 from gateway.protocols import PodRef
 from gateway.wrapper import Command, Kind
 

@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from gateway.cuts import Cut, Cuts, Gone
-from gateway.exec import ExecRefused, Executor, Outcome
+from gateway.executor import Executor
+from gateway.outcome import ExecRefused, Outcome
 from gateway.protocols import Core, Route, SessionClosed, SessionOpened
 from gateway.serving import Serving, serve
 from gateway.session import FAILED, Session

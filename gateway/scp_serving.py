@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gateway.exec import Exec, ExecRefused, Executor, Outcome, Sink
+from gateway.exec import Exec
+from gateway.executor import Executor
+from gateway.outcome import ExecRefused, Outcome, Sink
 from gateway.protocols import PodRef
 from gateway.scp import SCRIPT, ScpCommand
 from gateway.scp_place import Place

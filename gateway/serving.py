@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway import absent, scp, scp_serving
-from gateway.exec import Executor, Sink
+from gateway.executor import Executor
+from gateway.outcome import Sink
 from gateway.protocols import PodRef
 from gateway.sftp import subsystem as sftp
 from gateway.terminal import Terminal

@@ -12,7 +12,8 @@ import asyncssh
 from gateway.channel import Channel
 from gateway.connection import Connection
 from gateway.cuts import Cut, Gone
-from gateway.exec import SIGNALS, Outcome
+from gateway.exec import SIGNALS
+from gateway.outcome import Outcome
 from gateway.serving import Request, Serving
 from gateway.terminal import Terminal
 

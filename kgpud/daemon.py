@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from gateway.bastion import Bastion
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from gateway.listener import Listener
 from kgpud import statefolder

@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from kgpud import statefolder
 from kgpud.accounts import Accounts

@@ -1,6 +1,7 @@
 """The engine with its two sides: a client's channel, and the exec that the agent runs in."""
 
-from gateway.exec import Exec, Outcome, Sink
+from gateway.exec import Exec
+from gateway.outcome import Outcome, Sink
 from gateway.sftp.agent import Broken
 from gateway.sftp.engine import Engine, Unfit
 from gateway.sftp.fields import Malformed

@@ -7,7 +7,9 @@ client sends meanwhile goes to an sftp-server, and is kept for the case that the
 import re
 from collections.abc import Callable, Mapping
 
-from gateway.exec import Exec, Executor, Outcome, Sink
+from gateway.exec import Exec
+from gateway.executor import Executor
+from gateway.outcome import Outcome, Sink
 from gateway.protocols import PodRef
 from gateway.sftp import agent
 from gateway.sftp.server import Server

@@ -6,7 +6,7 @@ from typing import Generic
 
 from typing_extensions import TypeVar
 
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
 from kgpud.catalog import Catalog

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.admission import Limits
 from gateway.bastion import Bastion
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from gateway.keys import fingerprint
 from gateway.protocols import ApiServer, PodRef, Route, SessionClosed, SessionOpened

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 from urllib.parse import parse_qsl, urlsplit
 
-from gateway.exec import Executor, Outcome
+from gateway.executor import Executor
+from gateway.outcome import Outcome
 from gateway.protocols import ApiServer, PodRef
 
 POD = PodRef("default", "w1", "main")

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import capture
 from gateway.capture import Completed
-from gateway.exec import ExecBroken, ExecRefused
+from gateway.outcome import ExecBroken, ExecRefused
 
 from .fake_api import POD, SUCCESS, Call, FakeApi, eventually, failure, serving
 

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway import exec as engine
-from gateway.exec import Exec, Outcome
+from gateway import output
+from gateway.exec import Exec
+from gateway.outcome import Outcome
 from gateway.wrapper import Command, Kind
 
 from .fake_api import (
@@ -276,7 +278,7 @@ async def test_while_paused_nothing_is_given_up() -> None:
         await eventually(lambda: sink.out == b"out")
         running.pause()
         running.write(b"go on")
-        await asyncio.sleep(2 * engine.RELEASE_SECONDS)
+        await asyncio.sleep(2 * output.RELEASE_SECONDS)
         assert sink.out == b"out"
         running.resume()
         assert await sink.ended() == Outcome(0)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.exec import Outcome
+from gateway.outcome import Outcome
 from gateway.wrapper import HANGUP, Command, Kind
 
 from .fake_api import POD, Call, FakeApi, Recorder, eventually, serving

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from gateway.exec import ExecRefused, Executor
+from gateway.executor import Executor
+from gateway.outcome import ExecRefused
 from gateway.protocols import ApiServer, PodRef
 from gateway.wrapper import WRAPPER, Command, Kind
 

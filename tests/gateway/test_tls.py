@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.exec import ExecRefused, Outcome
+from gateway.outcome import ExecRefused, Outcome
 from gateway.wrapper import Command, Kind
 
 from .fake_api import CLOSE, POD, SUCCESS, Call, Recorder, frame, serving

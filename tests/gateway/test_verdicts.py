@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.exec import Outcome
+from gateway.outcome import Outcome
 from gateway.wrapper import Command, Kind
 
 from .fake_api import (

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ssl import SSLContext
 
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.protocols import PodRef
 from tests.gateway.fake_api import BINARY, CLOSE, SUCCESS, Call, FakeApi, frame, serving
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.exec import ExecRefused
 from gateway.link import Link
+from gateway.outcome import ExecRefused
 from gateway.wrapper import Command, Kind
 from tests.gateway.fake_api import POD, Call, FakeApi, Recorder, eventually, serving
 from tests.gateway.test_tls import contexts

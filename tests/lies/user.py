@@ -4,7 +4,8 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from gateway.exec import Exec, ExecRefused
+from gateway.exec import Exec
+from gateway.outcome import ExecRefused
 from gateway.protocols import PodRef
 from gateway.wrapper import Command, Kind
 from tests.gateway.fake_api import Recorder, eventually

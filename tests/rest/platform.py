@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from gateway.exec import Executor
+from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
 from kgpud.catalog import Catalog

@@ -3,7 +3,7 @@
 import time
 
 from gateway import capture
-from gateway.exec import ExecBroken, ExecRefused
+from gateway.outcome import ExecBroken, ExecRefused
 from gateway.protocols import PodRef
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.pods import CONTAINER, STARTING

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.exec import ExecRefused, Outcome
+from gateway.outcome import ExecRefused, Outcome
 from gateway.serving import Request, Serving, serve
 from gateway.sftp.agent import NO_SERVER
 from tests.gateway.fake_api import (
