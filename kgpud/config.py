@@ -6,27 +6,21 @@ error, so that a misspelt limit never goes unnoticed.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
 from kgpud.address import Address, Listen
+from kgpud.catalog_settings import CREDITS_LIMIT, ClassName, GpuClass, Images, menu
+from kgpud.cluster_settings import Kubernetes, Pods
+from kgpud.paths import AbsolutePath
 from kgpud.ssh_settings import Ssh
 
-__all__ = ["DEFAULT_FILE", "Address", "Config", "ConfigError", "load"]
+__all__ = ["DEFAULT_FILE", "Address", "Config", "ConfigError", "GpuClass", "load"]
 
 #: Where the commands look for the configuration that nobody named.
 DEFAULT_FILE = Path("/etc/kgpud/kgpud.toml")
@@ -42,27 +36,9 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def _path(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if not value.startswith("/"):
-        raise ValueError("must be an absolute path")
-    return Path(value)
-
-
-def _path_or_none(value: object) -> object:
-    return None if value == "" else _path(value)
-
-
 def _host(value: str) -> str:
     if re.search(r"[\s/@\[\]]", value) or value.count(":") == 1:
         raise ValueError("must be a host alone, without a port")
-    return value
-
-
-def _namespace(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
-        raise ValueError("must be the name of a namespace: lower case letters, digits and '-'")
     return value
 
 
@@ -78,17 +54,6 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _class_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?", value):
-        raise ValueError("a GPU class is named in lower case letters, digits, '.', '-' and '_'")
-    return value
-
-
-AbsolutePath = Annotated[Path, BeforeValidator(_path)]
-Names = tuple[Annotated[str, StringConstraints(min_length=1)], ...]
-_CREDITS_LIMIT = 10**12
-
-
 @dataclass(frozen=True)
 class Http:
     """Where the REST API listens."""
@@ -97,49 +62,6 @@ class Http:
 
     #: Loopback by default: a TLS proxy in front of it is what faces the network.
     listen: Listen = Address("127.0.0.1", 8080)
-
-
-@dataclass(frozen=True)
-class Kubernetes:
-    """Which cluster the pods run in."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-
-    #: A kubeconfig's path; None ("" in a file) for those of the pod that the daemon runs in.
-    kubeconfig: Annotated[Path | None, BeforeValidator(_path_or_none)] = None
-    #: The namespace that rented pods live in. It must exist.
-    namespace: Annotated[str, AfterValidator(_namespace)] = "kgpu"
-
-
-@dataclass(frozen=True)
-class Images:
-    """Which container images may be rented."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-
-    #: What a rental gets that names no image; preloaded on every worker.
-    default: str = "kgpu-pytorch:latest"
-    #: Names allowed without a registry, because the workers have them already.
-    local: Names = ("kgpu-pytorch:latest",)
-    #: Registries that any image may be pulled from, as they stand before the first slash.
-    allowed_registries: Names = ("ghcr.io", "docker.io")
-
-    def allows(self, image: str) -> bool:
-        """Tell whether a rental may use this image reference, by its name alone."""
-        registry, slash, rest = image.partition("/")
-        return image in self.local or bool(slash and rest and registry in self.allowed_registries)
-
-
-@dataclass(frozen=True)
-class GpuClass:
-    """One class of GPU on the menu."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-
-    #: Whole credits for one GPU for one hour.
-    price_per_hour: Annotated[int, Strict(), Field(ge=0, le=_CREDITS_LIMIT)]
-    #: What people call the card.
-    hardware: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,16 +94,6 @@ class Log:
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def _menu() -> dict[str, GpuClass]:
-    return {
-        "rtx3080": GpuClass(300, "RTX 3080"),
-        "rtx3090": GpuClass(600, "RTX 3090"),
-        "v100": GpuClass(600, "Tesla V100 32 GB"),
-        "rtx4090": GpuClass(1000, "RTX 4090"),
-        "rtx5090": GpuClass(1400, "RTX 5090"),
-    }
-
-
 @dataclass(frozen=True)
 class Config:
     """Everything an operator can set."""
@@ -197,18 +109,17 @@ class Config:
     #: The port that users are told to ssh to; 0 is the one it listens on.
     ssh_port: Annotated[int, Strict(), Field(ge=0, le=65535)] = 0
     #: Credits that an account gets once, when it is approved.
-    trial_credits: Annotated[int, Strict(), Field(ge=0, le=_CREDITS_LIMIT)] = 100_000
+    trial_credits: Annotated[int, Strict(), Field(ge=0, le=CREDITS_LIMIT)] = 100_000
     #: GPUs that a new account may rent at the same time.
     quota_gpus: Annotated[int, Strict(), Field(ge=0, le=10_000)] = 4
     http: Http = Http()
     ssh: Ssh = Ssh()
     cluster: Kubernetes = Kubernetes()
+    pods: Pods = Pods()
     images: Images = Images()
-    #: The menu by class, as workers are labelled ``kgpu.net/gpu-model``. Tables in a file
-    #: replace this one: what they leave out can't be rented.
-    gpu: Mapping[Annotated[str, AfterValidator(_class_name)], GpuClass] = field(
-        default_factory=_menu
-    )
+    #: The menu by class, as workers are labelled ``kgpu.net/gpu-model`` or known by a product.
+    #: Tables in a file replace this one: what they leave out can't be rented.
+    gpu: Mapping[ClassName, GpuClass] = field(default_factory=menu)
     gateway: Gateway = Gateway()
     drain: Drain = Drain()
     log: Log = Log()
@@ -252,10 +163,19 @@ def load(path: Path) -> Config:
         config = _SCHEMA.validate_python(data)
     except ValidationError as errors:
         raise ConfigError([f"{path}: {_sentence(error)}" for error in errors.errors()]) from None
-    if not config.images.allows(config.images.default):
-        why = "is neither in images.local nor from one of images.allowed_registries"
-        raise ConfigError([f"{path}: images.default: {why}"])
+    if problems := list(_contradictions(config)):
+        raise ConfigError([f"{path}: {problem}" for problem in problems])
     return config
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    if not config.images.allows(config.images.default):
+        yield "images.default: is neither in images.local nor from one of images.allowed_registries"
+    classes: dict[str, str] = {}
+    for name, gpu_class in config.gpu.items():
+        for product in gpu_class.products:
+            if classes.setdefault(product, name) != name:
+                yield f"gpu.{name}.products: {product} is gpu.{classes[product]}'s already"
 
 
 def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

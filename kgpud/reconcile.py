@@ -11,6 +11,7 @@ from kgpud.cluster.client import Cluster, Event, Listing
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.follow import Source, follow
 from kgpud.cluster.nodes import derive_node
+from kgpud.cluster.placing import Placement
 from kgpud.cluster.pods import STAGES, STARTING, PodState, derive
 from kgpud.cluster.view import ClusterView
 from kgpud.observing import POD_LOST
@@ -34,7 +35,7 @@ class Reconcile:
     """Runs beside everything else, from start to end.
 
     `installation` tells our pods from others'. `lost_reason` is what a rental ends with whose
-    pod the cluster does not have any more.
+    pod the cluster does not have any more. `placement` tells the classes of nodes.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Reconcile:
         installation: str,
         delete_grace_seconds: int = 5,
         lost_reason: str = POD_LOST,
+        placement: Placement | None = None,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -57,6 +59,7 @@ class Reconcile:
         self._installation = installation
         self._grace = delete_grace_seconds
         self._lost_reason = lost_reason
+        self._placement = placement
         self._strangers: set[str] = set()
         self._pods_applied = asyncio.Event()
         self._nodes_applied = asyncio.Event()
@@ -119,11 +122,12 @@ class Reconcile:
         self._view.see_pod(pod)
 
     async def _nodes_listed(self, listing: Listing, _began: int) -> None:
-        self._view.list_nodes(derive_node(item) for item in listing.items)
+        self._view.list_nodes(derive_node(item, self._placement) for item in listing.items)
         self._nodes_applied.set()
 
     async def _node_event(self, event: Event) -> None:
-        self._view.see_node(derive_node(event.object), deleted=event.kind == "DELETED")
+        node = derive_node(event.object, self._placement)
+        self._view.see_node(node, deleted=event.kind == "DELETED")
 
     async def _take(self, pods: Iterable[PodState]) -> None:
         ours = [pod for pod in pods if pod.installation == self._installation]

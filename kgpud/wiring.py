@@ -79,6 +79,7 @@ async def build(outside: Outside, db: Database) -> Platform:
         rentals,
         installation=settings.installation.id,
         lost_reason=outside.lost_reason,
+        placement=settings.installation.placement,
     )
     return Platform(
         services=_services(outside, accounts, tokens, catalog, rentals),
@@ -115,8 +116,6 @@ async def _rent_settings(outside: Outside, db: Database) -> RentSettings:
     async with db.transaction() as tx:
         identity = await installation.identify(tx, outside.clock.now_ms())
     return RentSettings(
-        installation=Installation(
-            identity, config.api_base(outside.http), preloaded_images=config.images.local
-        ),
+        installation=Installation.of(config, identity, config.api_base(outside.http)),
         allows_image=config.images.allows,
     )

@@ -1,11 +1,13 @@
 """From a rental to what the cluster is told: pure functions."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kgpud.cluster.placing import Placement
 from kgpud.cluster.pods import CONTAINER, GPU, GPU_MODEL, INSTALLATION
+from kgpud.config import Config
 from store.records import Rental
 
 RENTAL = "kgpu.net/rental"
@@ -17,9 +19,8 @@ NAME = "kgpu.net/name"
 FINGERPRINT = "kgpu.net/key-fingerprint"
 
 _TOKEN = "token"  # noqa: S105 - the name of a Secret's entry
-# A node that can't be reached for a while keeps its pods: people's work is on them.
-_UNREACHABLE_SECONDS = 3600
-
+# Only builtins: what /bin/sh alone can do is what every image that can be rented can do.
+_READY = "cd /workspace"
 # Idles, goes at TERM, and as the shell of the pod waits for what it is left with. `wait` returns
 # at once when a signal comes, which a plain sleep would not.
 _IDLE = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
@@ -27,12 +28,31 @@ _IDLE = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
 
 @dataclass(frozen=True)
 class Installation:
-    """What all pods of this installation have in common."""
+    """What all pods of this installation have in common.
+
+    `runtime_class` "" is the node's default runtime; without `host_users`, root in a pod is
+    nobody on its node.
+    """
 
     id: str
     api_base: str
     delete_grace_seconds: int = 5
     preloaded_images: tuple[str, ...] = ()
+    placement: Placement = Placement()
+    runtime_class: str = ""
+    host_users: bool = True
+
+    @classmethod
+    def of(cls, config: Config, identity: str, api_base: str) -> "Installation":
+        """Take what the configuration says."""
+        return cls(
+            identity,
+            api_base,
+            preloaded_images=config.images.local,
+            placement=Placement.of(config.pods, config.gpu),
+            runtime_class=config.pods.runtime_class,
+            host_users=config.pods.host_users,
+        )
 
 
 def pod(rental: Rental, env: Mapping[str, str], installation: Installation) -> dict[str, Any]:
@@ -46,13 +66,8 @@ def pod(rental: Rental, env: Mapping[str, str], installation: Installation) -> d
             "annotations": annotations(rental),
         },
         "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": installation.delete_grace_seconds,
-            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            "affinity": _affinity(rental.gpu_model),
-            "tolerations": _tolerations(),
+            **frame(installation),
+            "affinity": installation.placement.affinity(rental.gpu_model),
             "volumes": [
                 {"name": "workspace", "emptyDir": {}},
                 {"name": "shm", "emptyDir": {"medium": "Memory"}},
@@ -60,6 +75,23 @@ def pod(rental: Rental, env: Mapping[str, str], installation: Installation) -> d
             "containers": [_container(rental, env, installation)],
         },
     }
+
+
+def frame(installation: Installation) -> dict[str, Any]:
+    """Return what the spec of every pod of ours says: what it may do, and which taints it takes."""
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": installation.delete_grace_seconds,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "tolerations": installation.placement.tolerations(),
+    }
+    if installation.runtime_class:
+        spec["runtimeClassName"] = installation.runtime_class
+    if not installation.host_users:
+        spec["hostUsers"] = False
+    return spec
 
 
 def annotations(rental: Rental) -> dict[str, str]:
@@ -99,25 +131,6 @@ def _labels(rental: Rental, installation: Installation) -> dict[str, str]:
     }
 
 
-def _affinity(gpu_model: str) -> dict[str, Any]:
-    term = {"matchExpressions": [{"key": GPU_MODEL, "operator": "In", "values": [gpu_model]}]}
-    required = {"nodeSelectorTerms": [term]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-
-
-def _tolerations() -> list[dict[str, Any]]:
-    away = [
-        {
-            "key": f"node.kubernetes.io/{condition}",
-            "operator": "Exists",
-            "effect": "NoExecute",
-            "tolerationSeconds": _UNREACHABLE_SECONDS,
-        }
-        for condition in ("not-ready", "unreachable")
-    ]
-    return [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}, *away]
-
-
 def _container(
     rental: Rental, env: Mapping[str, str], installation: Installation
 ) -> dict[str, Any]:
@@ -140,14 +153,26 @@ def _container(
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - in the pod, not here
         ],
         "readinessProbe": {
-            "exec": {"command": ["test", "-d", "/workspace"]},
+            "exec": {"command": ["/bin/sh", "-c", _READY]},
             "periodSeconds": 5,
             "timeoutSeconds": 5,
         },
     }
-    if rental.image in installation.preloaded_images:
-        container["imagePullPolicy"] = "IfNotPresent"
+    if policy := pull_policy(rental.image, installation.preloaded_images):
+        container["imagePullPolicy"] = policy
     return container
+
+
+def pull_policy(image: str, preloaded: Collection[str]) -> str | None:
+    """Return how a preloaded image is pulled, None for another: as Kubernetes thinks best.
+
+    A name without a registry never is: it would be looked for on Docker Hub, where it is anybody's.
+    """
+    if image not in preloaded:
+        return None
+    registry, slash, _ = image.partition("/")
+    named = slash and ("." in registry or ":" in registry or registry == "localhost")
+    return "IfNotPresent" if named else "Never"
 
 
 def _environment(
