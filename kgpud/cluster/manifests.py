@@ -155,7 +155,9 @@ def _container(
         "readinessProbe": {
             "exec": {"command": ["/bin/sh", "-c", _READY]},
             "periodSeconds": 5,
-            "timeoutSeconds": 5,
+            # Slow to take back: a pod that is busy to its limits is still its user's.
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
         },
     }
     if policy := pull_policy(rental.image, installation.preloaded_images):
@@ -187,6 +189,6 @@ def _environment(
         # CDI hands out the GPUs; the legacy runtime must not add its own.
         {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
     ]
-    # "$(NAME)" in a value would be expanded by the kubelet; "$$" stands for "$".
-    users = [{"name": k, "value": v.replace("$(", "$$(")} for k, v in sorted(env.items())]
+    # The kubelet expands "$(NAME)" in a value, and "$$" stands for "$" everywhere.
+    users = [{"name": k, "value": v.replace("$", "$$")} for k, v in sorted(env.items())]
     return [*users, *ours]

@@ -32,7 +32,9 @@ def derive_node(node: Mapping[str, Any], placement: Placement | None = None) -> 
     placement = placement or Placement()
     metadata, spec, status = node["metadata"], node.get("spec") or {}, node.get("status") or {}
     labels = metadata.get("labels") or {}
-    condition = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+    condition: Mapping[str, Any] = next(
+        (c for c in status.get("conditions") or () if c.get("type") == "Ready"), {}
+    )
     ready = condition.get("status") == "True"
     return NodeState(
         name=metadata["name"],

@@ -88,4 +88,6 @@ def _tolerates(toleration: Object, taint: Mapping[str, Any]) -> bool:
     """Do what the scheduler does (k8s.io/api/core/v1: Toleration.ToleratesTaint)."""
     if (toleration["key"], toleration["effect"]) != (taint.get("key"), taint.get("effect")):
         return False
-    return toleration["operator"] == "Exists" or toleration["value"] == (taint.get("value") or "")
+    return toleration["operator"] == "Exists" or bool(
+        toleration["value"] == (taint.get("value") or "")
+    )

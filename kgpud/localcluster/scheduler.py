@@ -9,6 +9,9 @@ from kgpud.localcluster.registry import Document
 
 GPU = "nvidia.com/gpu"
 _FINISHED = ("Succeeded", "Failed")
+_HARD = ("NoSchedule", "NoExecute")
+# What a cordoned node counts as tainted with.
+_CORDON = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 
 
 class UnschedulableError(Exception):
@@ -48,8 +51,8 @@ def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) ->
     for node in nodes:
         count += 1
         name = node["metadata"]["name"]
-        if not _selected(pod["spec"], node):
-            reasons["node(s) didn't match Pod's node affinity/selector"] += 1
+        if reason := _unfit(pod["spec"], node):
+            reasons[reason] += 1
             helpless += 1
             continue
         free = _free(node, used.get(name, Counter()))
@@ -61,6 +64,31 @@ def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) ->
     if fitting:
         return str(min(fitting)[2])
     raise UnschedulableError(_message(count, reasons, helpless))
+
+
+def _unfit(spec: Mapping[str, Any], node: Document) -> str | None:
+    """Return why no pod that went would make room here, in the words of the filter that says so."""
+    tolerations = spec.get("tolerations") or []
+    if node["spec"].get("unschedulable") and not _tolerated(_CORDON, tolerations):
+        return "node(s) were unschedulable"
+    hard = (one for one in node["spec"].get("taints") or [] if one["effect"] in _HARD)
+    if not all(_tolerated(taint, tolerations) for taint in hard):
+        return "node(s) had untolerated taint(s)"
+    if not _selected(spec, node):
+        return "node(s) didn't match Pod's node affinity/selector"
+    return None
+
+
+def _tolerated(taint: Mapping[str, Any], tolerations: Iterable[Mapping[str, Any]]) -> bool:
+    return any(
+        one.get("effect") in (None, "", taint["effect"])
+        and one.get("key") in (None, "", taint["key"])
+        and (
+            one.get("operator") == "Exists"
+            or (bool(one.get("key")) and (one.get("value") or "") == (taint.get("value") or ""))
+        )
+        for one in tolerations
+    )
 
 
 def _lack(resource: str) -> str:

@@ -44,6 +44,8 @@ class Storage:
         metadata = document["metadata"]
         if self.registry.get(kind.plural, metadata.get("namespace", ""), metadata["name"]):
             raise already_exists(kind.plural, metadata["name"], kind.group)
+        if kind.plural == "pods":
+            _require_runtime(document)
         if dry_run:
             return identified(document)
         if kind.plural == "pods":
@@ -125,3 +127,10 @@ class Storage:
             for one in self.registry.all(kind.plural, namespace) if kind.namespaced else ():
                 self.registry.delete(kind.plural, namespace, one["metadata"]["name"])
         self.registry.delete("namespaces", "", namespace)
+
+
+def _require_runtime(pod: Document) -> None:
+    """Raise the ApiError 403 of a pod whose RuntimeClass there isn't: here there are none."""
+    if name := pod["spec"].get("runtimeClassName"):
+        words = f'pod rejected: RuntimeClass "{name}" not found'
+        raise forbidden("", "pods", pod["metadata"]["name"], words)

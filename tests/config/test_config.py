@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from gateway.admission import Limits
 from gateway.penalties import Penalties
+from kgpud.catalog_settings import Images
 from kgpud.cli import main
 from kgpud.config import Address, Config, ConfigError, GpuClass, load
 
@@ -113,6 +114,16 @@ def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
         ("[gpu.a]", "gpu.a.price_per_hour: is required"),
         ("[gpu.a]\nprice_per_hour = -1", "gpu.a.price_per_hour: "),
         ("[gpu.a]\nprice_per_hour = 1.5", "gpu.a.price_per_hour: must be a whole number"),
+        ('[pods]\nruntime_class = "No"', "pods.runtime_class: must be an object's name"),
+        ('[pods]\nproduct_label = "a b"', "pods.product_label: must be a label's name"),
+        ('[pods]\ntolerations = ["a"]', "pods.tolerations.0: must be a taint"),
+        ("[pods]\nhost_users = 1", "pods.host_users: "),
+        ('[images]\nkernels = ["sm_75"]', "images.kernels.0: must be a CUDA compute capability"),
+        (
+            '[gpu]\na = {price_per_hour = 1, products = ["X"]}\n'
+            'b = {price_per_hour = 1, products = ["X"]}',
+            "gpu.b.products: X is gpu.a's already",
+        ),
         ("[gpu.Big]\nprice_per_hour = 1", "gpu.Big: a GPU class is named"),
         ("gpu = 1", "gpu: must be a table"),
         ("http = 1", "http: must be a table"),
@@ -196,10 +207,19 @@ def test_what_users_are_told() -> None:
         ("ghcr.io/", False),
         ("ghcr.io.evil.org/owner/name", False),
         ("evil.org/ghcr.io/name", False),
+        ("ghcr.io/our-lab/../other/name", False),
+        ("ghcr.io//name", False),
     ],
 )
 def test_which_images_may_be_rented(image: str, allowed: bool) -> None:
     assert Config().images.allows(image) is allowed
+
+
+def test_a_folder_of_a_registry_may_be_all_that_is_allowed() -> None:
+    images = Images(allowed_registries=("ghcr.io/our-lab",))
+    assert images.allows("ghcr.io/our-lab/name:1")
+    assert not images.allows("ghcr.io/our-lab-2/name:1")
+    assert not images.allows("ghcr.io/other/name:1")
 
 
 def test_config_check_says_ok() -> None:

@@ -228,7 +228,10 @@ async def finish(socket: aiohttp.ClientWebSocketResponse, result: Result | None 
     return result
 
 
-_OF_THE_POD = ("nodeSelector", "affinity", "volumes", "restartPolicy", "containers")
+_OF_THE_POD = (
+    "nodeSelector", "affinity", "volumes", "restartPolicy", "containers", "tolerations",
+    "runtimeClassName",
+)  # fmt: skip
 
 
 def pod(name: str, **changes: Any) -> Document:
