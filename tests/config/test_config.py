@@ -120,8 +120,10 @@ def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
         ("[pods]\nhost_users = 1", "pods.host_users: "),
         ('[images]\nkernels = ["sm_75"]', "images.kernels.0: must be a CUDA compute capability"),
         (
-            '[gpu]\na = {price_per_hour = 1, products = ["X"]}\n'
-            'b = {price_per_hour = 1, products = ["X"]}',
+            (
+                '[gpu]\na = {price_per_hour = 1, products = ["X"]}'
+                '\nb = {price_per_hour = 1, products = ["X"]}'
+            ),
             "gpu.b.products: X is gpu.a's already",
         ),
         ("[gpu.Big]\nprice_per_hour = 1", "gpu.Big: a GPU class is named"),
