@@ -40,15 +40,8 @@ ENV = {"B": "$(KGPU_API_TOKEN) $$ ${X}", "A": "zwölf"}
 
 
 def installation(pods: Pods | None = None) -> Installation:
-    config = Config()
-    return Installation(
-        "inst1",
-        "https://api.example.org/v1",
-        preloaded_images=config.images.local,
-        placement=Placement.of(pods or config.pods, config.gpu),
-        runtime_class=pods.runtime_class if pods else "",
-        host_users=pods.host_users if pods else True,
-    )
+    config = Config(pods=pods or Pods())
+    return Installation.of(config, "inst1", "https://api.example.org/v1")
 
 
 def test_the_pod_is_the_golden_one() -> None:
