@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 MAX_SESSIONS = 10  # as sshd's MaxSessions
 _REKEYS_PER_SECOND = 10.0
+_PROOFS = 4  # clients ask once, for all keys that they don't know yet
 _DISMISSAL_SECONDS = 3.0
 _MSG_USERAUTH_PK_OK = 60  # RFC 4252, 7
 
@@ -50,6 +51,7 @@ class Connection(FastPath):
         self._admission = admission
         self._visit = visit
         self._rekeys = Pace(_REKEYS_PER_SECOND)
+        self._proofs = 0
         self._greeted = False
         self._dismissal = ""
         self._last_call: asyncio.TimerHandle | None = None
@@ -218,6 +220,24 @@ class Connection(FastPath):
         """Refuse -R with a socket's path."""
         del packet
         self._report_global_response(result=False)
+
+    def _process_hostkeys_prove_00_at_openssh_dot_com_global_request(
+        self, packet: SSHPacket
+    ) -> None:
+        """Prove host keys a few times, each once: every proof is a signature.
+
+        OpenSSH's PROTOCOL, 2.5: ``hostkeys-prove-00@openssh.com``.
+        """
+        self._proofs += 1
+        asked = SSHPacket(packet.get_remaining_payload())
+        names = []
+        while asked:
+            names.append(asked.get_string())
+        ours = len(names) == len(self._all_server_host_keys.keys() & names)
+        if self._proofs > _PROOFS or not ours:
+            self._report_global_response(result=False)
+        else:
+            super()._process_hostkeys_prove_00_at_openssh_dot_com_global_request(packet)
 
     def internal_error(
         self,

@@ -218,6 +218,7 @@ async def test_nothing_but_keys_is_offered(front: Door, a: Key, method: bytes) -
         session_open(),
         channel_open(b"direct-tcpip", string(b"127.0.0.1"), bytes(4), string(b""), bytes(4)),
         global_request(b"tcpip-forward", string(b""), bytes(4)),
+        global_request(b"hostkeys-prove-00@openssh.com"),
         bytes([98]) + bytes(4) + string(b"exec") + b"\1" + string(b"id"),
         bytes([USERAUTH_SUCCESS]),
         bytes([USERAUTH_PK_OK]) + string(b"x"),

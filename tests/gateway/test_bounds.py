@@ -7,11 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from gateway import hostkeys
 from gateway.buffers import READ
 from gateway.channel import _MAX_VARIABLES
 from gateway.fastpath import MAX_DEFERRED
 from gateway.flow import HIGH_WATER
+from gateway.hostkeys import HostKeys
 from gateway.outflow import UNREAD
 
 from .fake_api import Call, eventually
@@ -26,6 +29,7 @@ from .raw_client import (
     global_request,
     session_open,
     string,
+    strings,
 )
 from .through import (
     CHANNEL_FAILURE,
@@ -160,6 +164,30 @@ async def test_forwarding_is_refused_as_fast_as_it_is_asked(tmp_path: Path, name
             assert (await client.receive())[0] == REQUEST_FAILURE
             most = max(most, len(bench.connection._global_request_queue))
         assert most <= 1
+
+
+PROVE = b"hostkeys-prove-00@openssh.com"
+
+
+async def test_host_keys_are_proved_a_few_times_each_once(tmp_path: Path) -> None:
+    """Each proof is a signature, on the loop that everybody shares."""
+    HostKeys(tmp_path / "host_key")
+    hostkeys.announce(tmp_path / "host_key")
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        old, new = bench.connection._all_server_host_keys
+        for asked in ([old, old], [old, b""], [old] * 4000, [b"no key"]):
+            await client.send(global_request(PROVE, *map(string, asked)))
+            assert await client.receive() == bytes([REQUEST_FAILURE])
+    async with through(tmp_path, cat) as bench, bench.raw() as client:
+        for _ in range(1000):
+            client.put(global_request(PROVE, string(old), string(new)))
+        await client.flush()
+        answers = [await client.receive() for _ in range(1000)]
+    assert [answer[0] for answer in answers] == [REQUEST_SUCCESS] * 4 + [REQUEST_FAILURE] * 996
+    signed = string(PROVE) + string(client.session_id)
+    for key, proof in zip((old, new), strings(answers[3][1:]), strict=True):
+        public = Ed25519PublicKey.from_public_bytes(strings(key)[1])
+        public.verify(strings(proof)[1], signed + string(key))
 
 
 async def test_sizes_wait_for_the_link_and_the_last_one_counts(tmp_path: Path) -> None:

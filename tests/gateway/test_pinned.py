@@ -28,6 +28,7 @@ CONNECTION = (
     "_auth_final _auth_in_progress _client_version _enc_algs _report_global_response "
     "_global_request_queue _process_tcpip_forward_global_request "
     "_process_streamlocal_forward_at_openssh_dot_com_global_request "
+    "_process_hostkeys_prove_00_at_openssh_dot_com_global_request _all_server_host_keys "
 )
 
 CHANNEL = (
