@@ -1,16 +1,19 @@
 """From the route table and the services to an aiohttp application."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from typing import Any
 
 import structlog
 from aiohttp import web
 
 from kgpud.errors import Code, UserError
-from kgpud.rest import problems, request_id, serving
+from kgpud.rest import openapi, problems, request_id, serving
 from kgpud.rest.call import Services
 from kgpud.rest.reading import Unfit
+from kgpud.rest.route import Route
 from kgpud.rest.routes import ROUTES
 from kgpud.rest.serving import Handler
 from store.db import StoreUnavailable
@@ -24,14 +27,27 @@ _STORE_AWAY = UserError(
 )
 
 
-def build(services: Services) -> web.Application:
+def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Application:
     """Return the API as an application, to be served by `kgpud.rest.server.Runner`."""
     app = web.Application(middlewares=[_answer_everything])
-    for route in ROUTES:
+    description = openapi.describe(
+        routes, api_base=services.api_base, version=metadata.version("kgpud")
+    )
+    for path in ("/openapi.json", "/v1/openapi.json"):
+        app.router.add_get(path, _constant(json.dumps(description)))
+    for route in routes:
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
         add(route.path, serving.handler(route, services), expect_handler=_expect)
     app.on_response_prepare.append(_stamp)
     return app
+
+
+def _constant(document: str) -> Handler:
+    async def serve(_request: web.Request) -> web.Response:
+        headers = {"Cache-Control": "no-cache"}
+        return web.Response(text=document, content_type="application/json", headers=headers)
+
+    return serve
 
 
 def _adder(app: web.Application, method: str) -> Callable[..., Any]:

@@ -79,15 +79,7 @@ def response(
 ) -> web.Response:
     """Build the answer for an error; 5xx carry the request's id as `trace_id`."""
     status = status or STATUS[code]
-    problem = Problem(
-        type=f"urn:kgpud:problem:{code}",
-        title=_TITLES.get(code, str(code).replace("_", " ").capitalize()),
-        status=status,
-        detail=detail,
-        code=code,
-        errors=list(errors) or None,
-        trace_id=request_id if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
-    )
+    problem = _problem(code, status, detail, errors, request_id)
     answer = web.Response(
         body=problem.model_dump_json(exclude_none=True).encode(),
         status=status,
@@ -97,6 +89,28 @@ def response(
     if status == HTTPStatus.UNAUTHORIZED:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="kgpud"'
     return answer
+
+
+def example(code: Code) -> dict[str, object]:
+    """Return what an error with this code looks like."""
+    errors = [FieldError(field="gpu_count", message="Input should be less than or equal to 4")]
+    fields = errors if code is Code.VALIDATION_FAILED else []
+    problem = _problem(code, STATUS[code], "What a person should know.", fields, "9f86d081884c7d65")
+    return problem.model_dump(exclude_none=True, mode="json")
+
+
+def _problem(
+    code: Code, status: int, detail: str, errors: Sequence[FieldError], request_id: str
+) -> Problem:
+    return Problem(
+        type=f"urn:kgpud:problem:{code}",
+        title=_TITLES.get(code, str(code).replace("_", " ").capitalize()),
+        status=status,
+        detail=detail,
+        code=code,
+        errors=list(errors) or None,
+        trace_id=request_id if status >= HTTPStatus.INTERNAL_SERVER_ERROR else None,
+    )
 
 
 def internal(request_id: str) -> web.Response:

@@ -91,4 +91,5 @@ class Route:
 
     @cached_property
     def _call(self) -> tuple[Any, ...]:
-        return get_args(get_type_hints(self.handler)["call"])
+        call = next(iter(get_type_hints(self.handler).values()))
+        return get_args(call)

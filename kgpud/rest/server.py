@@ -38,6 +38,9 @@ class _Connection(RequestHandler):
         message: str | None = None,  # noqa: ARG002 - it may quote the request
     ) -> web.StreamResponse:
         """Answer what never reached the application, or broke outside its middleware."""
+        if isinstance(exc, ConnectionError):
+            # Gone, or broken off in the middle of an answer: nobody is there for another one.
+            raise exc
         trace = request_id.of(request)
         if status < 500:  # noqa: PLR2004 - the first server error
             log.info("request_unreadable", request_id=trace, status=status)

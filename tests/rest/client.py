@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import jsonschema
+
+from kgpud.rest import openapi
+from kgpud.rest.routes import ROUTES
+
+DOCUMENT = openapi.describe(ROUTES, api_base="https://api.kgpu.net/v1", version="1")
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ class Api:
             method, self.root + path, data=sent_data, headers=sent, skip_auto_headers=skip
         ) as response:
             raw = await response.read()
-            return checked(response.status, dict(response.headers), raw, method)
+            reply = checked(response.status, dict(response.headers), raw, method)
+            check_described(method, path.partition("?")[0], reply)
+            return reply
 
 
 def checked(status: int, headers: dict[str, str], raw: bytes, method: str = "GET") -> Reply:
@@ -66,6 +74,28 @@ def checked(status: int, headers: dict[str, str], raw: bytes, method: str = "GET
     elif body is not None:
         assert headers["Content-Type"].split(";")[0] == "application/json"
     return Reply(status, headers, body)
+
+
+def check_described(method: str, path: str, reply: Reply) -> None:
+    """Hold an answer to the API's own description, if that has the path and the method."""
+    operation = operation_of(method, path)
+    if operation is None or reply.body is None:
+        return
+    described = operation["responses"].get(str(reply.status))
+    assert described, f"{method} {path}: a {reply.status} is not described"
+    (content,) = described["content"].values()
+    schema = {**content["schema"], "components": DOCUMENT["components"]}
+    jsonschema.validate(reply.body, schema, jsonschema.Draft202012Validator)
+    if reply.status >= 400:
+        assert reply.code in content["examples"], f"{method} {path}: {reply.code} is not described"
+
+
+def operation_of(method: str, path: str) -> dict[str, Any] | None:
+    for template, operations in DOCUMENT["paths"].items():
+        if re.fullmatch("/v1" + re.sub(r"\{\w+\}", "[^/]+", template), path):
+            found: dict[str, Any] | None = operations.get(method.lower())
+            return found
+    return None
 
 
 def check_problem(status: int, headers: dict[str, str], body: Any) -> None:

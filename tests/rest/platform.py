@@ -49,6 +49,7 @@ class Platform:
     tokens: Tokens
     cluster: Cluster
     rentals: Rentals
+    services: Services
     api: Api
     port: int
     _users: dict[str, User] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class Platform:
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listening).start()
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        return cls(db, accounts, tokens, cluster, rentals, Api(session, root), port)
+        return cls(db, accounts, tokens, cluster, rentals, services, Api(session, root), port)
 
     @property
     def ssh_access(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What every body, query and answer is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     GetJsonSchemaHandler,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -24,6 +25,9 @@ class Answer(BaseModel):
     """A JSON object that we send. Times are RFC 3339 UTC, credits are whole numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    #: What one looks like, for the API's description; a list shows all of them.
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
 
 class Body(BaseModel):
@@ -44,6 +48,8 @@ class Body(BaseModel):
 
     #: The most bytes of JSON that are read.
     body_limit: ClassVar[int] = 1 << 20
+    #: What one looks like, for the API's description.
+    examples: ClassVar[Sequence[Mapping[str, Any]]] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -86,7 +92,9 @@ def _flag(value: object) -> object:
     return value
 
 
-#: A whole number in a query.
-Whole = Annotated[int, BeforeValidator(_whole)]
+#: For a number in a query: a whole one.
+WHOLE = BeforeValidator(_whole)
 #: ``true`` or ``false`` in a query.
 Flag = Annotated[bool, BeforeValidator(_flag)]
+#: A moment in an answer, as RFC 3339 UTC.
+Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]

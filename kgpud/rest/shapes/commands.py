@@ -34,22 +34,41 @@ Text = Annotated[str, AfterValidator(_text)]
 
 
 class Exec(Body):
-    """`POST /pods/{id}/exec`."""
+    """A command to run to its end."""
 
     # JSON may spell every byte of stdin in six, as \\u0001.
     body_limit: ClassVar[int] = 8 << 20
 
     cmd: Annotated[list[Text], Field(min_length=1, max_length=4096), AfterValidator(_cmd)]
+    """The program and its arguments, such as `["bash", "-c", "ls /workspace"]`."""
     stdin: Annotated[str, AfterValidator(_stdin)] = ""
+    """What the command reads, at most 1 MiB."""
     timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 60
+    """When it is killed; what it wrote until then is returned."""
+
+    examples = ({"cmd": ["nvidia-smi"]},)
 
 
 class Completed(Answer):
-    """`POST /pods/{id}/exec`. Bytes that aren't UTF-8 become U+FFFD."""
+    """What a command left."""
 
     exit_code: int
+    """The command's own; 124 if it was killed for its time."""
     stdout: str
+    """Bytes that aren't UTF-8 become U+FFFD."""
     stderr: str
     duration_ms: int
     truncated: bool
+    """True: it wrote more than 1 MiB, and the rest is missing."""
     timed_out: bool
+
+    examples = (
+        {
+            "exit_code": 0,
+            "stdout": "...",
+            "stderr": "",
+            "duration_ms": 1240,
+            "truncated": False,
+            "timed_out": False,
+        },
+    )

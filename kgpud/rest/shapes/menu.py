@@ -1,10 +1,12 @@
 """What can be rented."""
 
+from typing import Any
+
 from kgpud.rest.shapes.base import Answer
 
 
 class About(Answer):
-    """`GET /`."""
+    """What answers here."""
 
     service: str
     version: str
@@ -12,13 +14,32 @@ class About(Answer):
     api_base: str
 
 
+def _line(gpu_model: str, total: int, free: int, price: int) -> dict[str, Any]:
+    return {
+        "gpu_model": gpu_model,
+        "total": total,
+        "free": free,
+        "price_per_hour_credits": price,
+    }
+
+
 class GpuModel(Answer):
-    """One line of the menu. `price_per_hour_credits` is for one GPU."""
+    """One line of the menu."""
 
     gpu_model: str
+    """What `POST /pods` takes as `gpu_model`."""
     total: int
     free: int
     price_per_hour_credits: int
+    """For one GPU, or for a rental without any."""
+
+    examples = (
+        _line("rtx3080", 1, 1, 300),
+        _line("rtx3090", 2, 2, 600),
+        _line("rtx4090", 1, 0, 1000),
+        _line("rtx5090", 1, 1, 1400),
+        _line("v100", 4, 4, 600),
+    )
 
 
 class Node(Answer):
@@ -31,3 +52,16 @@ class Node(Answer):
     free: int
     ready: bool
     cordoned: bool
+    """Nothing new starts there."""
+
+    examples = (
+        {
+            "hostname": "worker-1",
+            "gpu_model": "rtx4090",
+            "total": 1,
+            "busy": 1,
+            "free": 0,
+            "ready": True,
+            "cordoned": False,
+        },
+    )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from kgpud.rest.shapes.base import Answer, Query, Whole, refused
+from kgpud.rest.shapes.base import WHOLE, Answer, Query, refused
 
 A = TypeVar("A", bound=Answer)
 Row = TypeVar("Row")
@@ -48,7 +48,7 @@ def _cursor(position: Position) -> str:
 class PageQuery(Query):
     """The parameters of every list."""
 
-    limit: Annotated[Whole, Field(ge=1, le=500)] = 100
+    limit: Annotated[int, Field(ge=1, le=500), WHOLE] = 100
     """How many lines at most."""
     cursor: Annotated[
         Position | None,

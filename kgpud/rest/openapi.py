@@ -1,0 +1,251 @@
+"""The description of the API as OpenAPI 3.1, made from the table and the models that serve.
+
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+import inspect
+import types
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from kgpud.errors import Code
+from kgpud.rest import possible
+from kgpud.rest.auth import Access
+from kgpud.rest.problems import STATUS, Problem, example
+from kgpud.rest.route import PATH_PARAMETERS, Parameter, Route
+from kgpud.rest.shapes.base import Answer
+from kgpud.rest.shapes.pages import Page
+from kgpud.rest.shapes.streams import Stream
+
+Json = dict[str, Any]
+
+_PREFIX = "/v1"
+_REF = "#/components/schemas/{model}"
+_ACCOUNT, _POD = "accountToken", "inPodToken"
+_SECURITY: dict[Access, list[Json]] = {
+    Access.PUBLIC: [],
+    Access.ACCOUNT: [{_ACCOUNT: []}],
+    Access.MAINTAINER: [{_ACCOUNT: []}],
+    Access.ANY_TOKEN: [{_ACCOUNT: []}, {_POD: []}],
+    Access.OWN_POD: [{_ACCOUNT: []}, {_POD: []}],
+}
+_TAGS = {
+    "gpu-models": "What can be rented now, and for how much.",
+    "ssh-host-keys": "How to know the SSH bastion before the first connection.",
+    "me": "The account behind a token.",
+    "balance": "What is left of the credits.",
+    "cluster": "The machines behind the menu.",
+    "pods": "Renting containers, using them, giving them back.",
+}
+_SCHEMES = {
+    _ACCOUNT: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "kgpu_…",
+        "description": "The account's token, which may do everything that the account may.",
+    },
+    _POD: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "kgpu_pod_<id>.<sig>",
+        "description": "The token inside a rented pod: it reads `/me` and reads and releases its"
+        " own pod, for as long as the rental lives.",
+    },
+}
+_HEADERS = {
+    "X-Request-ID": (
+        "The id of this answer: quote it when you report a bug.",
+        {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    ),
+    "Link": (
+        'The next page, as `<URL>; rel="next"` (RFC 8288). Absent on the last one.',
+        {"type": "string"},
+    ),
+    "WWW-Authenticate": ("That a bearer token is asked for.", {"type": "string"}),
+}
+
+
+class _Schemas(GenerateJsonSchema):
+    """JSON Schemas without the titles that only repeat a field's name."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's own
+        return False
+
+
+def describe(routes: Sequence[Route], *, api_base: str, version: str) -> Json:
+    """Return the document for those of the routes that stand under ``/v1``."""
+    described = [route for route in routes if route.path.startswith(_PREFIX)]
+    paths: Json = {}
+    for route in described:
+        path = paths.setdefault(route.path.removeprefix(_PREFIX), {})
+        path[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": _info(version, api_base),
+        "servers": [{"url": api_base, "description": "This installation."}],
+        "tags": [{"name": tag, "description": _TAGS[tag]} for tag in _tags(described)],
+        "paths": paths,
+        "components": {
+            "securitySchemes": _SCHEMES,
+            "headers": {
+                name: {"description": about, "schema": schema}
+                for name, (about, schema) in _HEADERS.items()
+            },
+            "schemas": _schemas(described),
+        },
+    }
+
+
+def _info(version: str, api_base: str) -> Json:
+    return {
+        "title": "kgpud",
+        "version": version,
+        "summary": "GPU containers rented by the minute.",
+        "description": "Rent a container with GPUs, run commands in it, give it back. Every error"
+        " is an `application/problem+json` with a stable `code`.",
+        "contact": {"name": "This installation", "url": api_base.removesuffix(_PREFIX)},
+        "license": {"name": "MIT", "identifier": "MIT"},
+    }
+
+
+def _tag(route: Route) -> str:
+    return route.path.split("/")[2]
+
+
+def _tags(routes: Iterable[Route]) -> list[str]:
+    return list(dict.fromkeys(_tag(route) for route in routes))
+
+
+def _operation(route: Route) -> Json:
+    summary, _, rest = route.about.partition("\n\n")
+    operation: Json = {
+        "operationId": route.operation_id,
+        "tags": [_tag(route)],
+        "summary": " ".join(summary.split()).removesuffix("."),
+        "description": rest or summary,
+        "security": _SECURITY[route.access],
+        "parameters": list(_parameters(route)),
+        "responses": {"200": _success(route), **_failures(route)},
+    }
+    if route.body:
+        content: Json = {"schema": _ref(route.body)}
+        if route.body.examples:
+            content["example"] = route.body.examples[0]
+        needed = any(field.is_required() for field in route.body.model_fields.values())
+        operation["requestBody"] = {"required": needed, "content": {"application/json": content}}
+    return operation
+
+
+def _parameters(route: Route) -> Iterator[Json]:
+    for part in route.path.split("/"):
+        if part.startswith("{"):
+            yield _parameter(PATH_PARAMETERS[part.strip("{}")], "path")
+    query = route.query.model_json_schema(schema_generator=_Schemas)
+    for name, schema in query.get("properties", {}).items():
+        about = schema.pop("description")
+        yield {"name": name, "in": "query", "description": about, "schema": _given(schema)}
+    for header in route.headers:
+        yield _parameter(header, "header")
+
+
+def _given(schema: Json) -> Json:
+    """Return what a parameter is when it is given: one that is left out is no null."""
+    choices = schema.pop("anyOf", [])
+    if schema.get("default", "") is None:
+        del schema["default"]
+    for choice in choices:
+        if choice != {"type": "null"}:
+            schema.update(choice)
+    return schema
+
+
+def _parameter(parameter: Parameter, where: str) -> Json:
+    return {
+        "name": parameter.name,
+        "in": where,
+        "description": parameter.about,
+        "required": where == "path",
+        "schema": {"type": "string", "pattern": f"^{parameter.pattern}$"},
+        "example": parameter.example,
+    }
+
+
+def _success(route: Route) -> Json:
+    content: Json = {}
+    headers = ["X-Request-ID"]
+    for answer in _answers(route):
+        if issubclass(get_origin(answer) or answer, Stream):
+            content[answer.media_type] = {"schema": {"type": "string"}}
+        else:
+            content["application/json"] = _content(answer)
+        if get_origin(answer) is Page:
+            headers.append("Link")
+    return {"description": "Done.", "headers": _headers(headers), "content": content}
+
+
+def _content(answer: Any) -> Json:  # noqa: ANN401 - a type or a generic
+    model = _model(answer)
+    assert model is not None
+    if answer is model:
+        shown: Json = {"example": model.examples[0]} if model.examples else {}
+        return {"schema": _ref(model), **shown}
+    shown = {"example": list(model.examples)} if model.examples else {}
+    return {"schema": {"type": "array", "items": _ref(model)}, **shown}
+
+
+def _failures(route: Route) -> Json:
+    by_status: dict[int, list[Code]] = {}
+    for code in possible.errors(route):
+        by_status.setdefault(STATUS[code], []).append(code)
+    return {str(status): _failure(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _failure(status: int, codes: list[Code]) -> Json:
+    headers = ["X-Request-ID"] + (["WWW-Authenticate"] if status == 401 else [])  # noqa: PLR2004
+    return {
+        "description": ", ".join(f"`{code}`" for code in codes),
+        "headers": _headers(headers),
+        "content": {
+            "application/problem+json": {
+                "schema": _ref(Problem),
+                "examples": {str(code): {"value": example(code)} for code in codes},
+            }
+        },
+    }
+
+
+def _headers(names: Iterable[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _answers(route: Route) -> tuple[Any, ...]:
+    """Return what the operation answers with: one type, or those of a union."""
+    if get_origin(route.answer) in (Union, types.UnionType):
+        return get_args(route.answer)
+    return (route.answer,)
+
+
+def _model(answer: Any) -> type[Answer] | None:  # noqa: ANN401 - a type or a generic
+    """Return the model of an answer, or of each of its lines."""
+    inner = (*get_args(answer), answer)[0]
+    return inner if inspect.isclass(inner) and issubclass(inner, Answer) else None
+
+
+def _ref(model: type[BaseModel]) -> Json:
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def _schemas(routes: Iterable[Route]) -> Json:
+    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "validation"): None}
+    for route in routes:
+        if route.body:
+            models[route.body, "validation"] = None
+        for answer in _answers(route):
+            model = _model(answer)
+            if model is not None:
+                models[model, "validation"] = None
+    _, found = models_json_schema(list(models), ref_template=_REF, schema_generator=_Schemas)
+    return dict(sorted(found["$defs"].items()))
