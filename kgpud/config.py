@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, Val
 from kgpud.address import Address, Listen
 from kgpud.catalog_settings import CREDITS_LIMIT, ClassName, GpuClass, Images, menu
 from kgpud.cluster_settings import Kubernetes, Pods
+from kgpud.life_settings import Life
 from kgpud.paths import AbsolutePath
 from kgpud.ssh_settings import Ssh
 
@@ -116,6 +117,7 @@ class Config:
     ssh: Ssh = Ssh()
     cluster: Kubernetes = Kubernetes()
     pods: Pods = Pods()
+    rentals: Life = Life()
     images: Images = Images()
     #: The menu by class, as workers are labelled ``kgpu.net/gpu-model`` or known by a product.
     #: Tables in a file replace this one: what they leave out can't be rented.

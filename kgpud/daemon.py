@@ -24,7 +24,7 @@ from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
 from kgpud.config import Address, Config
 from kgpud.handover.switch import Nobody, Switch
-from kgpud.observing import POD_LOST
+from kgpud.reasons import POD_LOST
 from kgpud.rest.app import build as build_app
 from kgpud.rest.call import Services
 from kgpud.rest.server import Runner

@@ -7,17 +7,12 @@ import structlog
 
 from kgpud import billing
 from kgpud.clock import Clock
+from kgpud.reasons import OUT_OF_CREDITS, is_operators_fault
 from store import ledger, rentals
 from store.db import Connection, Database, StoreUnavailable
 from store.records import Rental
 
 log = structlog.get_logger()
-
-OUT_OF_CREDITS = "out_of_credits"
-NODE_LOST = "node_lost"
-NODE_PRESSURE = "evicted_by_kubelet:NodePressure"
-#: Ends that the operator's machines are to blame for: their last minute is given back.
-OPERATORS_FAULT = frozenset({NODE_LOST, NODE_PRESSURE})
 
 _PERIOD_SECONDS = 1.0
 
@@ -83,7 +78,7 @@ async def close_rental(
 
     The bill stops at `at` or at the container's end. If a minute before that can't be paid, the
     rental ended there, `out_of_credits`. Minutes charged beyond the container's end are refunded,
-    and so is the last one where `reason` is one of OPERATORS_FAULT. The end that is written is
+    and so is the last one where `reason` is the operator's fault. The end that is written is
     never before the last paid minute began, nor before the rental was made, whatever our clock did.
     """
     at = max(at, rental.created_at)
@@ -98,7 +93,7 @@ async def close_rental(
         ended = await _charge_due(conn, await rentals.due(conn, limit, rental.pod_id), now)
         if ended:
             return ended[0]
-        if reason in OPERATORS_FAULT and minutes > 0:
+        if is_operators_fault(reason) and minutes > 0:
             paid = await rentals.get(conn, rental.pod_id)
             assert paid is not None, "it was read in this transaction"
             await _refund(conn, paid, minutes - 1, now, f"the last minute: {reason}")

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from kgpud import reasons
 from kgpud.cluster.pods import PodState
 from store.records import Rental
-
-# The pod went, or is made to go, and neither we nor the kubelet did it.
-POD_LOST = "pod_lost"
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,17 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
     if pod.failure is None and not pod.deleting and not pod.deleted:
         return Observed(seen)
     at = finished if finished is not None else now
-    return Observed(seen, pod.failure or POD_LOST, at, failed=pod.failure is not None, gone=gone)
+    reason = _why(pod.failure, ran=started is not None)
+    return Observed(seen, reason, at, failed=pod.failure is not None, gone=gone)
+
+
+def _why(failure: str | None, *, ran: bool) -> str:
+    if failure is None:
+        return reasons.POD_LOST
+    if ran and failure.startswith(reasons.START_FAILED):
+        # A kubelet that was restarted may refuse what it ran before.
+        return reasons.EVICTED + failure.removeprefix(reasons.START_FAILED)
+    return failure
 
 
 def _within(moment: int | None, earliest: int, latest: int) -> int | None:

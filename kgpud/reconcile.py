@@ -1,6 +1,7 @@
 """Keeps store and cluster of one mind: follows the cluster, and repairs what a crash left."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
@@ -14,7 +15,9 @@ from kgpud.cluster.nodes import derive_node
 from kgpud.cluster.placing import Placement
 from kgpud.cluster.pods import STAGES, STARTING, PodState, derive
 from kgpud.cluster.view import ClusterView
-from kgpud.observing import POD_LOST
+from kgpud.life_settings import Life
+from kgpud.nodeloss import NodeLoss
+from kgpud.reasons import NODE_LOST, POD_LOST
 from kgpud.rentals import Rentals
 from store import rentals as rows
 from store.db import Database, StoreUnavailable
@@ -24,10 +27,9 @@ log = structlog.get_logger()
 
 # A creation that was not answered may still land for this long.
 CREATE_DEADLINE_MS = 60_000
-# A pod that does not run after this is given up, uncharged.
-START_DEADLINE_MS = 300_000
 _INTERRUPTED = "start_failed:create_interrupted"
 _SWEEP_SECONDS = 2.0
+_NODES_SECONDS = 5.0
 _DELETIONS_AT_ONCE = 8
 
 
@@ -50,6 +52,7 @@ class Reconcile:
         delete_grace_seconds: int = 5,
         lost_reason: str = POD_LOST,
         placement: Placement | None = None,
+        life: Life = Life(),
     ) -> None:
         self._db = db
         self._clock = clock
@@ -59,7 +62,9 @@ class Reconcile:
         self._installation = installation
         self._grace = delete_grace_seconds
         self._lost_reason = lost_reason
-        self._placement = placement
+        self._placement = placement or Placement()
+        self._node_loss = NodeLoss(db, clock, view, rentals, self._placement)
+        self._life = life
         self._strangers: set[str] = set()
         self._pods_applied = asyncio.Event()
         self._nodes_applied = asyncio.Event()
@@ -91,9 +96,10 @@ class Reconcile:
 
     async def sweep(self) -> None:
         """Give up what does not start, and delete the pods and Secrets of ended rentals."""
-        await self._rentals.flush_activity()
+        await self._rentals.activity.flush()
         if self._view.connected:
             await self._give_up_starting()
+            await self._node_loss.end_lost()
         async with self._db.reading() as rx:
             ended = await rows.unswept(rx)
         for rental in ended:
@@ -130,7 +136,7 @@ class Reconcile:
         self._view.see_node(node, deleted=event.kind == "DELETED")
 
     async def _take(self, pods: Iterable[PodState]) -> None:
-        ours = [pod for pod in pods if pod.installation == self._installation]
+        ours = [self._node_loss.dated(p) for p in pods if p.installation == self._installation]
         await self._patiently(lambda: self._rentals.observe(ours))
         await self._patiently(lambda: self._warn_of_strangers(ours))
 
@@ -159,15 +165,24 @@ class Reconcile:
         async with self._db.reading() as rx:
             missing = [r for r in await rows.not_gone(rx) if r.pod_id not in names]
         podless = [r for r in missing if self._should_be_there(r, began)]
+        if podless:
+            # Why they went depends on the nodes, which are listed at the same time.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._nodes_applied.wait(), _NODES_SECONDS)
         for rental in podless:
             if rental.ended_at is None:
                 never = rental.create_acked_at is None and rental.started_at is None
-                reason = _INTERRUPTED if never else self._lost_reason
+                reason = _INTERRUPTED if never else self._why_lost(rental)
                 await self._rentals.end(rental.pod_id, reason, at=_last_known(rental, began))
         if podless:
             async with self._db.transaction() as tx:
                 now = self._clock.now_ms()
                 await rows.save_gone(tx, [rental.pod_id for rental in podless], now)
+
+    def _why_lost(self, rental: Rental) -> str:
+        """Tell a pod that went with its machine, whose object was swept up behind our back."""
+        gone = self._nodes_applied.is_set() and rental.node not in {None, *self._view.nodes}
+        return NODE_LOST if gone and self._lost_reason == POD_LOST else self._lost_reason
 
     @staticmethod
     def _should_be_there(rental: Rental, began: int) -> bool:
@@ -184,7 +199,7 @@ class Reconcile:
         for rental in waiting:
             if rental.create_acked_at is None and rental.pod_id not in self._view.pods:
                 await self._rentals.end(rental.pod_id, _INTERRUPTED)
-            elif rental.created_at < now - START_DEADLINE_MS:
+            elif rental.created_at < now - self._life.start_seconds * 1000:
                 why = (rental.pending_reason or STARTING).partition(":")[0]
                 reason = "timeout" if why in STAGES else why
                 await self._rentals.end(rental.pod_id, f"start_failed:{reason}")

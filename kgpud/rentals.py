@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from kgpud import observing, renting
+from kgpud.activity import Activity
 from kgpud.catalog import Catalog
 from kgpud.changes import Changes
 from kgpud.clock import Clock
@@ -16,19 +17,17 @@ from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.pods import PodState
 from kgpud.errors import Code, UserError
 from kgpud.metering import Ended, close_rental
+from kgpud.reasons import RETURNED
 from kgpud.renting import RentRequest, RentSettings
 from kgpud.tokens import Tokens
 from store import keys, rentals
-from store.db import Connection, Database, StoreUnavailable
+from store.db import Connection, Database
 from store.records import Rental
 from store.rentals import Which
 
 __all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "release"]
 
 log = structlog.get_logger()
-
-RETURNED = "returned"
-_FLUSH_MS = 1_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Rentals:
 
     `cut(pod_id, reason)` closes a rental's open sessions at once. `sweep_wanted` is set whenever
     a rental has ended: reconcile then deletes its pod and Secret. `changes` wakes who waits for
-    what becomes of a rental.
+    what becomes of a rental. `activity` is told of every use.
     """
 
     def __init__(
@@ -73,8 +72,7 @@ class Rentals:
         self._tokens = tokens
         self._settings = settings
         self._cut = cut
-        self._active: dict[str, int] = {}
-        self._flushed_at = 0
+        self.activity = Activity(db, clock)
         self.sweep_wanted = asyncio.Event()
         self.changes = Changes()
 
@@ -99,13 +97,13 @@ class Rentals:
     async def get(self, account_id: str | None, pod_id: str) -> Rental:
         """Return a rental, ended ones too; anybody's if `account_id` is None. NOT_FOUND."""
         async with self._db.reading() as rx:
-            return self._with_activity(await _owned(rx, account_id, pod_id))
+            return self.activity.laid_over(await _owned(rx, account_id, pod_id))
 
     async def list(self, which: Which) -> list[Rental]:
         """Return rentals, newest first."""
         async with self._db.reading() as rx:
             found = await rentals.newest(rx, which)
-        return [self._with_activity(rental) for rental in found]
+        return [self.activity.laid_over(rental) for rental in found]
 
     async def by_fingerprint(self, fingerprint: str) -> Rental | None:
         """Return the live rental that a key is pinned to."""
@@ -156,15 +154,24 @@ class Rentals:
         rental, ended = await _release(self._db, self._clock, account_id, pod_id, reason)
         if ended is not None:
             self.on_ended(ended.pod_id, ended.reason)
-        return self._with_activity(rental)
+        return self.activity.laid_over(rental)
 
-    async def end(self, pod_id: str, reason: str, *, at: int | None = None) -> None:
-        """End a live rental as of `at` (now if None); one that has ended stays as it is."""
+    async def end(
+        self, pod_id: str, reason: str, *, at: int | None = None, finished_at: int | None = None
+    ) -> None:
+        """End a live rental as of `at` (now if None); one that has ended stays as it is.
+
+        `finished_at` is when its container was last known to run, where the cluster can't tell.
+        """
         now = self._clock.now_ms()
         async with self._db.transaction() as tx:
             rental = await rentals.get(tx, pod_id)
             if rental is None or rental.ended_at is not None:
                 return
+            if finished_at is not None and rental.finished_at is None and rental.started_at:
+                within = max(rental.started_at, min(finished_at, now))
+                rental = replace(rental, finished_at=within)
+                await rentals.save_observed(tx, [rental])
             ended = await close_rental(tx, rental, now if at is None else at, reason, now)
         self.on_ended(ended.pod_id, ended.reason)
 
@@ -197,27 +204,6 @@ class Rentals:
         for one in ended:
             self.on_ended(one.pod_id, one.reason)
 
-    async def touch(self, pod_id: str, at: int) -> None:
-        """Note that a rental was used. Written to the store at most once a second."""
-        self._active[pod_id] = max(at, self._active.get(pod_id, 0))
-        if abs(self._clock.now_ms() - self._flushed_at) >= _FLUSH_MS:
-            await self.flush_activity()
-
-    async def flush_activity(self) -> None:
-        """Write what `touch` was told since the last time."""
-        self._flushed_at = self._clock.now_ms()
-        active, self._active = self._active, {}
-        if not active:
-            return
-        try:
-            async with self._db.transaction() as tx:
-                await rentals.save_activity(tx, active.items())
-        except StoreUnavailable as error:
-            # No session ends because of it: it is written with what comes next.
-            log.warning("rental.activity_unsaved", error=str(error))
-            for pod_id, at in active.items():
-                self._active[pod_id] = max(at, self._active.get(pod_id, 0))
-
     async def _create(self, rental: Rental, request: RentRequest) -> Rental:
         token = self._tokens.pod_token(rental.pod_id)
         try:
@@ -249,10 +235,6 @@ class Rentals:
         except ClusterError as error:
             # Only a lost database would miss it.
             log.warning("rental.annotation_failed", pod_id=rental.pod_id, error=str(error))
-
-    def _with_activity(self, rental: Rental) -> Rental:
-        at = self._active.get(rental.pod_id, 0)
-        return rental if at <= rental.last_activity_at else replace(rental, last_activity_at=at)
 
 
 async def release(db: Database, clock: Clock, pod_id: str, reason: str) -> Rental:

@@ -3,40 +3,43 @@
 import structlog
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
-from kgpud import welcome
+from kgpud import reasons, welcome
 from kgpud.accounts import Accounts
 from kgpud.audit import Audit
 from kgpud.clock import Clock
 from kgpud.cluster.pods import CONTAINER, STARTING
+from kgpud.life_settings import Life
 from kgpud.rentals import Rentals
 from store.records import Rental, Session, SessionEnd
 
 log = structlog.get_logger()
 
-_FAREWELLS = {
-    "key_rotated": "this rental's key was replaced",
-    "returned": "the rental was released; its disk is destroyed",
-    "admin_released": "the operator released the rental; its disk is destroyed",
-    "out_of_credits": "the balance ran out, so the rental was released",
-}
+_KEY_ROTATED = "this rental's key was replaced"
 
 
 def farewell(reason: str) -> str:
     """Return the sentence for a client whose session is cut for this reason."""
-    return _FAREWELLS.get(reason, f"the rental ended: {reason}")
+    return _KEY_ROTATED if reason == "key_rotated" else reasons.sentence(reason)
 
 
 class Routing:
     """Implements `gateway.protocols.Core` on the rentals of this installation."""
 
     def __init__(
-        self, rentals: Rentals, accounts: Accounts, audit: Audit, clock: Clock, namespace: str
+        self,
+        rentals: Rentals,
+        accounts: Accounts,
+        audit: Audit,
+        clock: Clock,
+        namespace: str,
+        life: Life,
     ) -> None:
         self._rentals = rentals
         self._accounts = accounts
         self._audit = audit
         self._clock = clock
         self._namespace = namespace
+        self._life = life
 
     async def resolve(self, fingerprint: str) -> Route | None:
         """Return the live rental that the key is pinned to."""
@@ -59,7 +62,7 @@ class Routing:
         row = await self._rentals.get(None, rental)
         account = await self._accounts.find(row.account_id)
         burn = await self._rentals.burn_per_hour(row.account_id)
-        return welcome.line(row, account.balance, burn, self._clock.now_ms())
+        return welcome.line(row, account.balance, burn, self._clock.now_ms(), self._life)
 
     async def opened(self, session: SessionOpened) -> None:
         """Record that a session began."""
@@ -86,7 +89,7 @@ class Routing:
     async def activity(self, rental: str, bytes_in: int, bytes_out: int) -> None:
         """Set the rental's idle clock back: bytes moved, whatever their number."""
         if bytes_in or bytes_out:
-            await self._rentals.touch(rental, self._clock.now_ms())
+            await self._rentals.activity.note(rental, self._clock.now_ms())
 
     async def closed(self, session: SessionClosed) -> None:
         """Record how a session ended."""

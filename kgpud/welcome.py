@@ -1,12 +1,13 @@
 """The line that an interactive login begins with. Pure."""
 
 from kgpud.idle import idle_ms, warns
+from kgpud.life_settings import Life
 from store.records import Rental
 
 _HOUR_MS = 3_600_000
 
 
-def line(rental: Rental, balance: int, burn_per_hour: int, now: int) -> str:
+def line(rental: Rental, balance: int, burn_per_hour: int, now: int, life: Life) -> str:
     """Return it: which pod, what it costs, how long the balance lasts, that nothing is kept.
 
     `burn_per_hour` is what all of the account's running rentals cost together, in credits.
@@ -19,7 +20,7 @@ def line(rental: Rental, balance: int, burn_per_hour: int, now: int) -> str:
         _lasting(balance, burn_per_hour or rental.rate_per_hour),
         "its disk ends with the rental",
     ]
-    if warns(rental, now):
+    if warns(rental, now, life):
         parts.append(f"idle for {idle_ms(rental, now) // _HOUR_MS} h until now")
     return "kgpud: " + " | ".join(parts)
 

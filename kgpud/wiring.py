@@ -56,7 +56,7 @@ class Platform:
 
     async def finish(self) -> None:
         """Write what is still in memory."""
-        await self.services.rentals.flush_activity()
+        await self.services.rentals.activity.flush()
         await self.audit.finish()
 
 
@@ -80,10 +80,11 @@ async def build(outside: Outside, db: Database) -> Platform:
         installation=settings.installation.id,
         lost_reason=outside.lost_reason,
         placement=settings.installation.placement,
+        life=config.rentals,
     )
     return Platform(
         services=_services(outside, accounts, tokens, catalog, rentals),
-        routing=Routing(rentals, accounts, audit, clock, cluster.namespace),
+        routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
         audit=audit,
         reconcile=reconcile,
         loops=(reconcile.run, metering.run, audit.run),
@@ -108,6 +109,7 @@ def _services(
         ssh_port=told.port,
         namespace=outside.cluster.namespace,
         default_image=config.images.default,
+        life=config.rentals,
     )
 
 

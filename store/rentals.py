@@ -140,6 +140,14 @@ async def not_started(conn: Connection, before: int) -> list[Rental]:
     return [_rental(row) for row in rows]
 
 
+async def placed(conn: Connection) -> list[tuple[str, str]]:
+    """Return id and node of each live rental whose pod has a node."""
+    rows = await conn.rows(
+        "SELECT pod_id, node FROM rentals WHERE ended_at IS NULL AND node IS NOT NULL"
+    )
+    return [(row["pod_id"], row["node"]) for row in rows]
+
+
 async def some(conn: Connection, pod_ids: Iterable[str]) -> list[Rental]:
     """Return the rentals with these ids; unknown ids are passed over."""
     ids = list(pod_ids)

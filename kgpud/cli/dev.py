@@ -13,12 +13,12 @@ from kgpud.cli.failing import one_line
 from kgpud.clock import SystemClock
 from kgpud.config import Address, Config
 from kgpud.errors import UserError
+from kgpud.reasons import LOCAL_CLUSTER_STOPPED
 from kgpud.signals import Stop, stop_signals
 from kgpud.tokens import Tokens
 from store.records import Account
 
 EMAIL = "dev@localhost"
-LOST_REASON = "local_cluster_stopped"
 
 
 class _Address(click.ParamType[Address]):
@@ -76,7 +76,7 @@ async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> 
 
 async def _serve(config: Config, sockets: daemon.Sockets, stop: Stop) -> None:
     async with daemon.running(
-        config, sockets, SystemClock(), hurry=stop.hurry, lost_reason=LOST_REASON
+        config, sockets, SystemClock(), hurry=stop.hurry, lost_reason=LOCAL_CLUSTER_STOPPED
     ) as running:
         account = await _account(running.accounts)
         token = await _token(running.tokens, account, devenv.last_token(config.state))

@@ -16,11 +16,10 @@ from kgpud.cli.state import (
 )
 from kgpud.clock import rfc3339
 from kgpud.errors import Code, UserError
+from kgpud.reasons import ADMIN_RELEASED
 from store import accounts, rentals
 from store.db import Connection
 from store.records import Rental
-
-ADMIN_RELEASED = "admin_released"
 
 
 @click.group()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kgpud import reasons
 from kgpud.clock import parse_rfc3339
 
 CONTAINER = "main"
@@ -16,6 +17,9 @@ GPU_MODEL = "kgpu.net/gpu-model"
 _NOT_A_TIME_BEFORE = 10**12
 _TEXT_LIMIT = 300
 _NODE_WENT = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
+# What the kubelet writes on running pods that it ends for its own sake (pkg/kubelet/nodeshutdown
+# and preemption).
+_PUT_OUT = {"Terminated": reasons.NODE_SHUTDOWN, "Preempting": reasons.PREEMPTED}
 # What a pod is held up by while nothing is wrong with it.
 SCHEDULING, PULLING, STARTING = STAGES = ("scheduling", "pulling", "starting")
 
@@ -108,30 +112,34 @@ def _failure(status: Json, state: Json, *, deleting: bool) -> str | None:
     reason = status.get("reason")
     disruption = _condition(status, "DisruptionTarget").get("reason")
     if (over or deleting) and (reason == "NodeLost" or disruption in _NODE_WENT):
-        return "node_lost"
+        return reasons.NODE_LOST
     if over and reason == "Evicted":
         return _eviction(status.get("message") or "")
+    if over and state and reason in _PUT_OUT:
+        return _PUT_OUT[reason]
     if deleting or not over:
         return None
     return _own_end(reason, state.get("terminated"))
 
 
 def _eviction(message: str) -> str:
-    if "low on resource" in message:
-        return "evicted_by_kubelet:NodePressure"
-    return "evicted_by_kubelet:OutOfephemeral-storage"
+    """Tell whose fault it was: the kubelet says Evicted to both, in sentences of its own."""
+    if "node had condition" in message:
+        # Refused at the door, by a node that was short already.
+        return reasons.START_FAILED + "NodePressure"
+    return reasons.NODE_PRESSURE if "low on resource" in message else reasons.DISK
 
 
 def _own_end(reason: str | None, terminated: Json | None) -> str:
     if terminated is None:
         # The kubelet refused to take the pod: OutOfephemeral-storage, UnexpectedAdmissionError…
-        return f"start_failed:{reason or 'Failed'}"
+        return f"{reasons.START_FAILED}{reason or 'Failed'}"
     why = terminated.get("reason")
     if why == "OOMKilled":
-        return "evicted_by_kubelet:OOMKilled"
+        return reasons.OOM
     if _time(terminated, "startedAt") is None:
-        return f"start_failed:{why or 'StartError'}"
-    return f"pod_failed:{terminated.get('exitCode', -1)}"
+        return f"{reasons.START_FAILED}{why or 'StartError'}"
+    return f"{reasons.POD_FAILED}{terminated.get('exitCode', -1)}"
 
 
 def _pending_reason(status: Json, state: Json) -> str:

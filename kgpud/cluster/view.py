@@ -16,6 +16,7 @@ class ClusterView:
         self._pods: dict[str, PodState] = {}
         self._nodes: dict[str, NodeState] = {}
         self._deleted: deque[str] = deque(maxlen=_REMEMBERED_DELETIONS)
+        self._absent: dict[str, int] = {}
         self._missing = {"pods", "nodes"}
 
     @property
@@ -32,6 +33,17 @@ class ClusterView:
     def connected(self) -> bool:
         """Whether the cluster answered when it was last asked."""
         return not self._missing
+
+    def away_since(self, node: str, now: int) -> int | None:
+        """Return since when a node is not Ready, or not there any more; None if it is well.
+
+        That a node is not there counts from the first time that this was asked.
+        """
+        found = self._nodes.get(node)
+        if found is None:
+            return self._absent.setdefault(node, now) if "nodes" not in self._missing else None
+        self._absent.pop(node, None)
+        return None if found.ready else min(now, found.away_since or now)
 
     def lost(self, kind: str) -> None:
         """Note that the cluster did not answer for ``pods`` or ``nodes``."""

@@ -12,6 +12,7 @@ from kgpud.accounts import Accounts
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
+from kgpud.life_settings import Life
 from kgpud.rentals import Rentals
 from kgpud.rest.shapes.base import Body, Query
 from kgpud.tokens import Caller, Tokens
@@ -41,6 +42,7 @@ class Services:
     ssh_port: int
     namespace: str
     default_image: str
+    life: Life = Life()
 
 
 @dataclass(frozen=True)

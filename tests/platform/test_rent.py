@@ -218,11 +218,11 @@ async def test_activity_is_kept(world: World, clock: ManualClock) -> None:
     account = (await world.account()).account_id
     pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
     clock.advance(10)
-    await world.rentals.touch(pod_id, clock.now_ms())
+    await world.rentals.activity.note(pod_id, clock.now_ms())
     clock.advance(0.1)
-    await world.rentals.touch(pod_id, clock.now_ms())
+    await world.rentals.activity.note(pod_id, clock.now_ms())
     assert (await world.rentals.get(account, pod_id)).last_activity_at == clock.now_ms()
-    await world.rentals.flush_activity()
+    await world.rentals.activity.flush()
     assert (await world.rentals.get(account, pod_id)).last_activity_at == clock.now_ms()
 
 

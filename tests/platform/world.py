@@ -12,6 +12,7 @@ from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
+from kgpud.life_settings import Life
 from kgpud.metering import Metering
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentRequest, RentSettings
@@ -90,7 +91,12 @@ async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
 
 @asynccontextmanager
 async def platform(
-    state: Path, kubeconfig: Path, clock: Clock, *, lost_reason: str = "pod_lost"
+    state: Path,
+    kubeconfig: Path,
+    clock: Clock,
+    *,
+    lost_reason: str = "pod_lost",
+    life: Life = Life(),
 ) -> AsyncIterator[World]:
     """Build everything as the daemon does; nothing runs by itself yet."""
     async with AsyncExitStack() as stack:
@@ -132,6 +138,7 @@ async def platform(
                 installation=name,
                 delete_grace_seconds=1,
                 lost_reason=lost_reason,
+                life=life,
             ),
             cuts=cuts,
         )

@@ -37,7 +37,7 @@ async def exec_command(call: Call[Exec]) -> Completed:
         raise UserError(Code.EXEC_FAILED, str(error)) from error
     except ClusterError as error:
         raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer") from error
-    await services.rentals.touch(call.pod_id, services.clock.now_ms())
+    await services.rentals.activity.note(call.pod_id, services.clock.now_ms())
     return Completed(
         exit_code=done.exit_code,
         stdout=done.stdout.decode(errors="replace"),

@@ -1,7 +1,8 @@
 """Renting, seeing, re-keying and releasing pods."""
 
 from kgpud.clock import rfc3339
-from kgpud.idle import idle_ms, warns
+from kgpud.idle import idle_ms, release_at, warns
+from kgpud.reasons import sentence
 from kgpud.rentals import RentRequest
 from kgpud.rest.call import Call, Services
 from kgpud.rest.shapes.pages import Page, page
@@ -99,12 +100,13 @@ def _access(services: Services, rental: Rental) -> SshAccess:
     )
 
 
-def _idle(rental: Rental, now_ms: int) -> Idle:
+def _idle(services: Services, rental: Rental) -> Idle:
+    now_ms = services.clock.now_ms()
     return Idle(
         last_activity_at=rfc3339(rental.last_activity_at),
         idle_seconds=idle_ms(rental, now_ms) // 1000,
-        idle_warning=warns(rental, now_ms),
-        release_at=None,
+        idle_warning=warns(rental, now_ms, services.life),
+        release_at=_when(release_at(rental, now_ms, services.life)),
     )
 
 
@@ -134,6 +136,7 @@ def _pod(services: Services, rental: Rental) -> Pod:
         ready_at=_when(rental.ready_at),
         ended_at=_when(rental.ended_at),
         end_reason=rental.end_reason,
-        idle=_idle(rental, services.clock.now_ms()),
+        end_detail=sentence(rental.end_reason) if rental.end_reason else None,
+        idle=_idle(services, rental),
         ssh_access=_access(services, rental),
     )

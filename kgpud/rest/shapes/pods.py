@@ -136,7 +136,7 @@ class Idle(Answer):
     idle_seconds: int
     idle_warning: bool
     release_at: Time | None
-    """When the rental ends if it stays idle; null while no release is due."""
+    """When the rental ends if it stays idle; null unless it is running."""
 
 
 class Pod(Answer):
@@ -166,6 +166,8 @@ class Pod(Answer):
     ended_at: Time | None
     end_reason: str | None
     """Why it ended: `returned`, `auto_idle`, `out_of_credits`, `start_failed:…`, …"""
+    end_detail: str | None
+    """The same in words."""
     idle: Idle
     ssh_access: SshAccess
 

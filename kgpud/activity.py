@@ -1,0 +1,50 @@
+"""When each rental was last used: kept in memory, written to the store now and then."""
+
+from dataclasses import replace
+
+import structlog
+
+from kgpud.clock import Clock
+from store import rentals
+from store.db import Database, StoreUnavailable
+from store.records import Rental
+
+log = structlog.get_logger()
+
+_FLUSH_MS = 1_000
+
+
+class Activity:
+    """The last use of every rental since it was last written."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self._last: dict[str, int] = {}
+        self._flushed_at = 0
+
+    async def note(self, pod_id: str, at: int) -> None:
+        """Note that a rental was used. Written to the store at most once a second."""
+        self._last[pod_id] = max(at, self._last.get(pod_id, 0))
+        if abs(self._clock.now_ms() - self._flushed_at) >= _FLUSH_MS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what `note` was told since the last time."""
+        self._flushed_at = self._clock.now_ms()
+        last, self._last = self._last, {}
+        if not last:
+            return
+        try:
+            async with self._db.transaction() as tx:
+                await rentals.save_activity(tx, last.items())
+        except StoreUnavailable as error:
+            # No session ends because of it: it is written with what comes next.
+            log.warning("rental.activity_unsaved", error=str(error))
+            for pod_id, at in last.items():
+                self._last[pod_id] = max(at, self._last.get(pod_id, 0))
+
+    def laid_over(self, rental: Rental) -> Rental:
+        """Return the rental with what was not written yet."""
+        at = self._last.get(rental.pod_id, 0)
+        return rental if at <= rental.last_activity_at else replace(rental, last_activity_at=at)
