@@ -74,9 +74,12 @@ FROM (
     ) AS begun
     FROM rentals WHERE ended_at IS NOT NULL
 )
-WHERE charged_minutes <> max(0, begun - (end_reason IN (
-    'out_of_credits', 'node_lost', 'evicted_by_kubelet:NodePressure'
-)));
+WHERE charged_minutes <> max(0, begun - (
+    end_reason IN ('out_of_credits', 'node_lost', 'pod_lost')
+    OR (end_reason LIKE 'evicted_by_kubelet:%' AND end_reason NOT IN (
+        'evicted_by_kubelet:OutOfephemeral-storage', 'evicted_by_kubelet:OOMKilled'
+    ))
+));
 
 -- A rental's times are in order.
 SELECT 'rental ' || pod_id || ': created at ' || created_at || ', started at '
