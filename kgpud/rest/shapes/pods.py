@@ -192,6 +192,7 @@ class Pod(Answer):
             "ready_at": "2026-05-25T21:51:43.000Z",
             "ended_at": None,
             "end_reason": None,
+            "end_detail": None,
             "idle": {
                 "last_activity_at": "2026-05-25T21:52:10.400Z",
                 "idle_seconds": 12,
