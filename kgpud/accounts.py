@@ -100,10 +100,12 @@ class Accounts:
         async with self._db.reading() as rx:
             return await _found(rx, email_or_id)
 
-    async def ledger(self, account_id: str, limit: int) -> list[LedgerLine]:
-        """Return an account's ledger, newest line first."""
+    async def ledger(
+        self, account_id: str, limit: int, before: int | None = None
+    ) -> list[LedgerLine]:
+        """Return an account's ledger, newest line first; from below line `before` if given."""
         async with self._db.reading() as rx:
-            return await ledger.newest(rx, account_id, limit)
+            return await ledger.newest(rx, account_id, limit, before)
 
     async def list(self, status: AccountStatus | None = None) -> list[Account]:
         """Return all accounts, or those of one status, oldest first."""

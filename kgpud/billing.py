@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from store.bills import Due
 from store.ledger import Usage
-from store.rentals import Due
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000

@@ -8,7 +8,7 @@ import structlog
 from kgpud import billing
 from kgpud.clock import Clock
 from kgpud.reasons import OUT_OF_CREDITS, is_operators_fault
-from store import ledger, rentals
+from store import bills, ledger, rentals
 from store.db import Connection, Database, StoreUnavailable
 from store.records import Rental
 
@@ -50,11 +50,11 @@ class Metering:
         """Charge every minute begun by now; return the rentals that ended for want of credits."""
         now = self._clock.now_ms()
         async with self._db.reading() as rx:
-            first = await rentals.next_due(rx)
+            first = await bills.next_due(rx)
         if first is None or first > now:
             return []
         async with self._db.transaction() as tx:
-            ended = await _charge_due(tx, await rentals.due(tx, now), now)
+            ended = await _charge_due(tx, await bills.due(tx, now), now)
         for one in ended:
             log.info("rental.out_of_credits", pod_id=one.pod_id)
             self._ended(one.pod_id, one.reason)
@@ -90,7 +90,7 @@ async def close_rental(
         minutes = billing.begun(rental.started_at, limit)
         if minutes < rental.charged_minutes:
             await _refund(conn, rental, minutes, now, "minutes after the container had ended")
-        ended = await _charge_due(conn, await rentals.due(conn, limit, rental.pod_id), now)
+        ended = await _charge_due(conn, await bills.due(conn, limit, rental.pod_id), now)
         if ended:
             return ended[0]
         if is_operators_fault(reason) and minutes > 0:
@@ -115,30 +115,30 @@ async def _refund(conn: Connection, rental: Rental, minutes: int, now: int, note
         pod_id=rental.pod_id,
         minutes=rental.charged_minutes - minutes,
     )
-    change = rentals.Charge(rental.pod_id, rental.charged_minutes, minutes, cost)
-    await rentals.charge(conn, [change])
+    change = bills.Charge(rental.pod_id, rental.charged_minutes, minutes, cost)
+    await bills.charge(conn, [change])
 
 
-async def _charge_due(conn: Connection, due: list[rentals.Due], now: int) -> list[Ended]:
+async def _charge_due(conn: Connection, due: list[bills.Due], now: int) -> list[Ended]:
     """Charge what is due in one go; end what can't be paid at the minute it can't pay."""
-    bills = billing.plan(due)
-    await ledger.add_usage(conn, billing.usage_lines(bills), now)
-    await rentals.charge(
+    planned = billing.plan(due)
+    await ledger.add_usage(conn, billing.usage_lines(planned), now)
+    await bills.charge(
         conn,
         [
-            rentals.Charge(
+            bills.Charge(
                 bill.due.pod_id,
                 bill.due.charged_minutes,
                 bill.minutes,
                 billing.cost(bill.due.rate_per_hour, bill.minutes),
             )
-            for bill in bills
+            for bill in planned
             if bill.minutes > bill.due.charged_minutes
         ],
     )
     out = [
         rentals.End(bill.due.pod_id, bill.out_at, OUT_OF_CREDITS)
-        for bill in bills
+        for bill in planned
         if bill.out_at is not None
     ]
     await rentals.end(conn, out, now)

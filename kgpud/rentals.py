@@ -20,7 +20,7 @@ from kgpud.metering import Ended, close_rental
 from kgpud.reasons import RETURNED
 from kgpud.renting import RentRequest, RentSettings
 from kgpud.tokens import Tokens
-from store import keys, rentals
+from store import bills, keys, rentals
 from store.db import Connection, Database
 from store.records import Rental
 from store.rentals import Which
@@ -118,7 +118,7 @@ class Rentals:
     async def burn_per_hour(self, account_id: str) -> int:
         """Return what the account's running rentals cost per hour together."""
         async with self._db.reading() as rx:
-            return await rentals.burn_per_hour(rx, account_id)
+            return await bills.burn_per_hour(rx, account_id)
 
     async def rotate(self, account_id: str, pod_id: str, ssh_pubkey: str | None) -> Rotated:
         """Pin another key to a live rental: the old one is refused and its sessions end.

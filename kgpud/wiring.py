@@ -20,6 +20,7 @@ from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.call import Services
 from kgpud.routing import Routing
+from kgpud.statements import Statements
 from kgpud.tokens import Tokens, load_or_create_secret
 from store import installation
 from store.db import Database
@@ -83,7 +84,7 @@ async def build(outside: Outside, db: Database) -> Platform:
         life=config.rentals,
     )
     return Platform(
-        services=_services(outside, accounts, tokens, catalog, rentals),
+        services=_services(outside, db, accounts, tokens, catalog, rentals),
         routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
         audit=audit,
         reconcile=reconcile,
@@ -92,7 +93,12 @@ async def build(outside: Outside, db: Database) -> Platform:
 
 
 def _services(
-    outside: Outside, accounts: Accounts, tokens: Tokens, catalog: Catalog, rentals: Rentals
+    outside: Outside,
+    db: Database,
+    accounts: Accounts,
+    tokens: Tokens,
+    catalog: Catalog,
+    rentals: Rentals,
 ) -> Services:
     config = outside.config
     told = config.ssh_address(outside.ssh)
@@ -101,6 +107,7 @@ def _services(
         tokens=tokens,
         catalog=catalog,
         rentals=rentals,
+        statements=Statements(db),
         executor=outside.executor,
         host_keys=outside.host_keys,
         clock=outside.clock,

@@ -65,7 +65,7 @@ WHERE minutes <> upto - since OR -amount <> rate * upto / 60 - rate * since / 60
     OR upto IS NULL;
 
 -- An ended rental paid every minute that began while it ran. The minute that it had no credits
--- for is not among them, nor is the last one if the operator's machines were to blame.
+-- for is not among them, and the last one may have been given back if the operator was to blame.
 SELECT 'rental ' || pod_id || ': charged ' || charged_minutes || ' min of ' || begun
     || ' (' || end_reason || ')'
 FROM (

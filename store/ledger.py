@@ -18,6 +18,37 @@ class Usage:
     balance_after: int
 
 
+@dataclass(frozen=True)
+class Days:
+    """Which days of usage a list is of, counted since the epoch, both included; None for any.
+
+    `before` is a day and rental that the list goes on after.
+    """
+
+    since: int | None
+    until: int | None
+    before: tuple[int, str] | None
+    limit: int
+
+
+@dataclass(frozen=True)
+class DayUsage:
+    """What a rental used on one UTC day, counted since the epoch.
+
+    A minute belongs to the day in which it began, a refund to the day on which it was given.
+    """
+
+    day: int
+    pod_id: str
+    name: str
+    gpu_model: str
+    gpu_count: int
+    minutes: int
+    credits: int
+    refunded_minutes: int
+    refunded_credits: int
+
+
 async def add(
     conn: Connection,
     account_id: str,
@@ -58,12 +89,39 @@ async def add_usage(conn: Connection, usage: list[Usage], at: int) -> None:
     )
 
 
-async def newest(conn: Connection, account_id: str, limit: int) -> list[LedgerLine]:
-    """Return the account's lines, newest first."""
+async def newest(
+    conn: Connection, account_id: str, limit: int, before: int | None = None
+) -> list[LedgerLine]:
+    """Return the account's lines, newest first; those older than line `before` if that is given.
+
+    Ids never change: a usage line that gains minutes keeps its place.
+    """
     rows = await conn.rows(
-        "SELECT * FROM ledger WHERE account_id = ? ORDER BY id DESC LIMIT ?", (account_id, limit)
+        "SELECT * FROM ledger WHERE account_id = ?1 AND (?2 IS NULL OR id < ?2)"
+        " ORDER BY id DESC LIMIT ?3",
+        (account_id, before, limit),
     )
     return [from_row(row) for row in rows]
+
+
+async def daily(conn: Connection, account_id: str, which: Days) -> list[DayUsage]:
+    """Return what each rental used on each UTC day: newest day first, then by id, descending."""
+    rows = await conn.rows(
+        "SELECT u.day, u.pod_id, r.name, r.gpu_model, r.gpu_count, u.minutes, u.credits,"
+        " u.refunded_minutes, u.refunded_credits FROM ("
+        " SELECT CASE kind WHEN 'usage' THEN hour / 24 ELSE at / 86400000 END AS day, pod_id,"
+        " sum(CASE kind WHEN 'usage' THEN minutes ELSE 0 END) AS minutes,"
+        " sum(CASE kind WHEN 'usage' THEN -amount ELSE 0 END) AS credits,"
+        " sum(CASE kind WHEN 'refund' THEN minutes ELSE 0 END) AS refunded_minutes,"
+        " sum(CASE kind WHEN 'refund' THEN amount ELSE 0 END) AS refunded_credits"
+        " FROM ledger WHERE account_id = ?1 AND kind IN ('usage', 'refund')"
+        " GROUP BY day, pod_id) u JOIN rentals r USING (pod_id)"
+        " WHERE (?2 IS NULL OR u.day >= ?2) AND (?3 IS NULL OR u.day <= ?3)"
+        " AND (?4 IS NULL OR (u.day, u.pod_id) < (?4, ?5))"
+        " ORDER BY u.day DESC, u.pod_id DESC LIMIT ?6",
+        (account_id, which.since, which.until, *(which.before or (None, None)), which.limit),
+    )
+    return [DayUsage(*row) for row in rows]
 
 
 def from_row(row: Row) -> LedgerLine:

@@ -98,10 +98,13 @@ class Rental:
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """One change of a balance; `balance_after` is the balance when the line last changed.
+    """One change of a balance.
 
     A usage line covers the minutes of one rental that began in one UTC hour (`hour`, counted
-    since the epoch). A refund's `minutes` are minutes taken back. `who` caused it.
+    since the epoch) and grows until it has them all. `balance_after` is the balance when the line
+    last changed, at `at`: what other lines did to it between this one's parts is in it, so it is
+    not the sum of the lines up to this one. A refund's `minutes` are minutes taken back. `who`
+    caused it.
     """
 
     id: int

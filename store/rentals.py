@@ -35,29 +35,6 @@ class Which:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A running rental some of whose minutes began, by `limit`, without being charged yet."""
-
-    pod_id: str
-    account_id: str
-    rate_per_hour: int
-    started_at: int
-    charged_minutes: int
-    limit: int
-    balance: int
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """A rental's charged minutes and cost as they become; `minutes_before` is compared first."""
-
-    pod_id: str
-    minutes_before: int
-    minutes: int
-    cost: int
-
-
-@dataclass(frozen=True, slots=True)
 class End:
     """That a rental ended, when and why."""
 
@@ -177,17 +154,6 @@ async def in_use(conn: Connection, account_id: str) -> tuple[int, int]:
     return int(row["gpus"]), int(row["bare"])
 
 
-async def burn_per_hour(conn: Connection, account_id: str) -> int:
-    """Return what the account's running rentals cost per hour together."""
-    row = await conn.row(
-        "SELECT coalesce(sum(price_per_hour * max(1, gpu_count)), 0) AS burn FROM rentals"
-        " WHERE account_id = ? AND ended_at IS NULL AND started_at IS NOT NULL",
-        (account_id,),
-    )
-    assert row is not None
-    return int(row["burn"])
-
-
 async def holding(conn: Connection, gpu_model: str) -> list[tuple[str, int]]:
     """Return id and GPU count of each rental of a class whose pod is, or may yet come, there."""
     rows = await conn.rows(
@@ -239,41 +205,6 @@ async def save_activity(conn: Connection, seen: Iterable[tuple[str, int]]) -> No
         "UPDATE rentals SET last_activity_at = max(last_activity_at, ?2) WHERE pod_id = ?1",
         seen,
     )
-
-
-async def next_due(conn: Connection) -> int | None:
-    """Return when the first minute begins, or began, that no live rental was charged for yet."""
-    row = await conn.row(
-        "SELECT min(started_at + charged_minutes * 60000) AS at FROM rentals"
-        " WHERE ended_at IS NULL AND started_at IS NOT NULL"
-        " AND started_at + charged_minutes * 60000 <= coalesce(finished_at, 1 << 62)"
-    )
-    assert row is not None
-    return None if row["at"] is None else int(row["at"])
-
-
-async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due]:
-    """Return every live rental, or the one named, with minutes begun by `now` and not charged."""
-    rows = await conn.rows(
-        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count) AS rate,"
-        " r.started_at, r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)) AS until,"
-        " a.balance FROM rentals r JOIN accounts a USING (account_id)"
-        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND (?2 IS NULL OR r.pod_id = ?2)"
-        " AND r.started_at + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))",
-        (now, pod_id),
-    )
-    return [Due(*row) for row in rows]
-
-
-async def charge(conn: Connection, charges: Sequence[Charge]) -> None:
-    """Write bills by compare-and-set. Raises RuntimeError where a bill was not as expected."""
-    changed = await conn.run_many(
-        "UPDATE rentals SET charged_minutes = ?, cost = ?"
-        " WHERE pod_id = ? AND charged_minutes = ? AND ended_at IS NULL",
-        [(c.minutes, c.cost, c.pod_id, c.minutes_before) for c in charges],
-    )
-    if charges and changed != len(charges):
-        raise RuntimeError(f"{len(charges) - changed} bills changed under a transaction")
 
 
 async def end(conn: Connection, ends: Sequence[End], now: int) -> None:

@@ -15,6 +15,7 @@ from kgpud.errors import Code, UserError
 from kgpud.life_settings import Life
 from kgpud.rentals import Rentals
 from kgpud.rest.shapes.base import Body, Query
+from kgpud.statements import Statements
 from kgpud.tokens import Caller, Tokens
 from store.records import Account
 
@@ -34,6 +35,7 @@ class Services:
     tokens: Tokens
     catalog: Catalog
     rentals: Rentals
+    statements: Statements
     executor: Executor
     host_keys: HostKeys
     clock: Clock

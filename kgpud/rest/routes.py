@@ -15,6 +15,8 @@ ROUTES = (
     Route("GET", "/v1/ssh-host-keys", hostkeys.list_ssh_host_keys, Access.PUBLIC),
     Route("GET", "/v1/me", account.get_me, Access.ANY_TOKEN),
     Route("GET", "/v1/balance", account.get_balance, Access.ACCOUNT),
+    Route("GET", "/v1/ledger", account.list_ledger, Access.ACCOUNT),
+    Route("GET", "/v1/usage", account.list_usage, Access.ACCOUNT),
     Route("GET", "/v1/cluster", menu.list_nodes, Access.ACCOUNT),
     Route("GET", "/v1/pods", pods.list_pods, Access.ACCOUNT),
     Route(

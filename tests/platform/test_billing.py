@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgpud.billing import HOUR_MS, MINUTE_MS, Bill, begins, begun, cost, plan, runs_out, usage_lines
-from store.rentals import Due
+from store.bills import Due
 from tests.manual_clock import START_MS
 
 rates = st.integers(0, 20_000)

@@ -25,6 +25,7 @@ from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
 from kgpud.rest.server import Runner
+from kgpud.statements import Statements
 from kgpud.tokens import Tokens
 from store import installation
 from store.db import Database
@@ -90,6 +91,7 @@ class Platform:
             tokens=tokens,
             catalog=catalog,
             rentals=rentals,
+            statements=Statements(db),
             executor=Executor(cluster),
             host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,

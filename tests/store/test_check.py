@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store import accounts, check, keys, ledger, migrate, rentals
+from store import accounts, bills, check, keys, ledger, migrate, rentals
 from store.db import Connection, Database
 from store.ledger import Usage
 from store.records import Account, Rental
@@ -25,7 +25,7 @@ async def bill(tx: Connection, pod_id: str, balance: int) -> int:
     await rentals.insert(tx, rental(pod_id))
     await keys.pin(tx, pod_id, f"SHA256:{pod_id}", "line", 1, START)
     await tx.run("UPDATE rentals SET started_at = ? WHERE pod_id = ?", (START, pod_id))
-    await rentals.charge(tx, [rentals.Charge(pod_id, 0, 3, 50)])
+    await bills.charge(tx, [bills.Charge(pod_id, 0, 3, 50)])
     lines = [
         Usage("acct_1", pod_id, 6, 1, -16, balance - 16),
         Usage("acct_1", pod_id, 7, 2, -34, balance - 50),
@@ -49,7 +49,7 @@ async def path(tmp_path: Path) -> Path:
         await ledger.add(
             tx, "acct_1", 17, at=1, kind="refund", who="t", note="", pod_id="lost", minutes=1
         )
-        await rentals.charge(tx, [rentals.Charge("lost", 3, 2, 33)])
+        await bills.charge(tx, [bills.Charge("lost", 3, 2, 33)])
         at = START + 130_000
         await rentals.end(tx, [rentals.End("back", at, "returned")], at)
         await rentals.end(tx, [rentals.End("lost", at, "node_lost")], at)

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from store import accounts, check, keys, ledger, rentals
+from store import accounts, bills, check, keys, ledger, rentals
 from store.db import Connection, Database
 from store.ledger import Usage
 from store.records import Account, Rental
@@ -67,7 +67,7 @@ async def test_a_usage_line_gains_minutes_and_nothing_else_changes(db: Database)
     async with db.transaction() as tx:
         await top_up(tx, 100)
         await tx.run("UPDATE rentals SET started_at = ?", (7 * HOUR_MS,))
-        await rentals.charge(tx, [rentals.Charge(RENTAL.pod_id, 0, 3, 50)])
+        await bills.charge(tx, [bills.Charge(RENTAL.pod_id, 0, 3, 50)])
         await ledger.add_usage(tx, [Usage("acct_1", RENTAL.pod_id, 7, 1, -16, 84)], 5)
         await ledger.add_usage(tx, [Usage("acct_1", RENTAL.pod_id, 7, 2, -34, 50)], 6)
     assert await balance(db) == 50
@@ -102,4 +102,4 @@ async def test_an_unexpected_bill_stops_the_charge(db: Database) -> None:
     with pytest.raises(RuntimeError):
         async with db.transaction() as tx:
             await tx.run("UPDATE rentals SET started_at = 1")
-            await rentals.charge(tx, [rentals.Charge(RENTAL.pod_id, 1, 2, 33)])
+            await bills.charge(tx, [bills.Charge(RENTAL.pod_id, 1, 2, 33)])

@@ -1,12 +1,15 @@
-"""The caller's own account."""
+"""The caller's own account: who it is, what it has, and where its credits went."""
 
 from datetime import UTC, datetime
 
 from kgpud.clock import rfc3339
 from kgpud.rest.call import Call
-from kgpud.rest.shapes.account import Balance, Me, Quota
+from kgpud.rest.shapes.account import Balance, LedgerLine, Me, Quota, Usage, UsageQuery
+from kgpud.rest.shapes.pages import Page, PageQuery, page
+from store import records
+from store.ledger import Days, DayUsage
 
-_HOUR_MS = 3_600_000
+_DAY_SECONDS = 86_400
 _YEAR_9999_MS = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
@@ -14,6 +17,7 @@ async def get_me(call: Call) -> Me:
     """Show the account behind the token."""
     account = call.account
     used = await call.services.rentals.gpus_used(account.account_id)
+    left = await get_balance(call)
     return Me(
         user_id=account.account_id,
         email=account.email,
@@ -21,24 +25,73 @@ async def get_me(call: Call) -> Me:
         role=account.role,
         status=account.status,
         credits=account.balance,
+        burn_per_hour=left.burn_per_hour,
+        lasts_until=left.lasts_until,
         quota=Quota(gpus=account.quota_gpus, gpus_used=used),
     )
 
 
 async def get_balance(call: Call) -> Balance:
     """Show the credits, how fast they go, and when they will be gone."""
-    account = call.account
-    burn = await call.services.rentals.burn_per_hour(account.account_id)
+    spending = await call.services.statements.spending(call.account.account_id)
     return Balance(
-        credits=account.balance,
-        burn_per_hour=burn,
-        lasts_until=_lasts_until(call.services.clock.now_ms(), account.balance, burn),
+        credits=call.account.balance,
+        burn_per_hour=spending.burn_per_hour,
+        lasts_until=_lasts_until(spending.ends_at),
     )
 
 
-def _lasts_until(now_ms: int, credits_left: int, burn_per_hour: int) -> str | None:
-    if not burn_per_hour:
-        return None
-    end = now_ms + credits_left * _HOUR_MS // burn_per_hour
+async def list_ledger(call: Call[None, PageQuery]) -> Page[LedgerLine]:
+    """List every change of the balance, newest first."""
+    query = call.query
+    before = None if query.cursor is None else query.cursor[0]
+    return page(
+        await call.services.accounts.ledger(call.account.account_id, query.limit + 1, before),
+        query.limit,
+        lambda line: (line.id, ""),
+        _line,
+    )
+
+
+async def list_usage(call: Call[None, UsageQuery]) -> Page[Usage]:
+    """List what each rental used on each UTC day, newest day first."""
+    query = call.query
+    which = Days(query.since, query.until, query.cursor, query.limit + 1)
+    return page(
+        await call.services.statements.usage(call.account.account_id, which),
+        query.limit,
+        lambda used: (used.day, used.pod_id),
+        _usage,
+    )
+
+
+def _lasts_until(ends_at: int | None) -> str | None:
     # Later than a date can be written is as good as for ever.
-    return rfc3339(end) if end < _YEAR_9999_MS else None
+    return None if ends_at is None or ends_at >= _YEAR_9999_MS else rfc3339(ends_at)
+
+
+def _line(line: records.LedgerLine) -> LedgerLine:
+    return LedgerLine(
+        id=line.id,
+        at=rfc3339(line.at),
+        kind=line.kind,
+        amount=line.amount,
+        balance_after=line.balance_after,
+        pod_id=line.pod_id,
+        minutes=line.minutes,
+        note=line.note,
+    )
+
+
+def _usage(used: DayUsage) -> Usage:
+    return Usage(
+        day=datetime.fromtimestamp(used.day * _DAY_SECONDS, UTC).date().isoformat(),
+        pod_id=used.pod_id,
+        name=used.name,
+        gpu_model=used.gpu_model,
+        gpu_count=used.gpu_count,
+        minutes=used.minutes,
+        credits=used.credits,
+        refunded_minutes=used.refunded_minutes,
+        refunded_credits=used.refunded_credits,
+    )

@@ -1,0 +1,84 @@
+"""Bills: what running rentals owe and were charged. What changes one runs in a transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from store.db import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A running rental some of whose minutes began, by `limit`, without being charged yet."""
+
+    pod_id: str
+    account_id: str
+    rate_per_hour: int
+    started_at: int
+    charged_minutes: int
+    limit: int
+    balance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A rental's charged minutes and cost as they become; `minutes_before` is compared first."""
+
+    pod_id: str
+    minutes_before: int
+    minutes: int
+    cost: int
+
+
+async def burn_per_hour(conn: Connection, account_id: str) -> int:
+    """Return what the account's running rentals cost per hour together."""
+    return sum(one.rate_per_hour for one in await running(conn, account_id))
+
+
+async def running(conn: Connection, account_id: str | None = None) -> list[Due]:
+    """Return an account's running rentals, everybody's if None, however much of them is charged.
+
+    Their `limit` means nothing.
+    """
+    rows = await conn.rows(
+        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count), r.started_at,"
+        " r.charged_minutes, 0, a.balance FROM rentals r JOIN accounts a USING (account_id)"
+        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND r.finished_at IS NULL"
+        " AND (?1 IS NULL OR r.account_id = ?1)",
+        (account_id,),
+    )
+    return [Due(*row) for row in rows]
+
+
+async def next_due(conn: Connection) -> int | None:
+    """Return when the first minute begins, or began, that no live rental was charged for yet."""
+    row = await conn.row(
+        "SELECT min(started_at + charged_minutes * 60000) AS at FROM rentals"
+        " WHERE ended_at IS NULL AND started_at IS NOT NULL"
+        " AND started_at + charged_minutes * 60000 <= coalesce(finished_at, 1 << 62)"
+    )
+    assert row is not None
+    return None if row["at"] is None else int(row["at"])
+
+
+async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due]:
+    """Return every live rental, or the one named, with minutes begun by `now` and not charged."""
+    rows = await conn.rows(
+        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count) AS rate,"
+        " r.started_at, r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)) AS until,"
+        " a.balance FROM rentals r JOIN accounts a USING (account_id)"
+        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND (?2 IS NULL OR r.pod_id = ?2)"
+        " AND r.started_at + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))",
+        (now, pod_id),
+    )
+    return [Due(*row) for row in rows]
+
+
+async def charge(conn: Connection, charges: Sequence[Charge]) -> None:
+    """Write bills by compare-and-set. Raises RuntimeError where a bill was not as expected."""
+    changed = await conn.run_many(
+        "UPDATE rentals SET charged_minutes = ?, cost = ?"
+        " WHERE pod_id = ? AND charged_minutes = ? AND ended_at IS NULL",
+        [(c.minutes, c.cost, c.pod_id, c.minutes_before) for c in charges],
+    )
+    if charges and changed != len(charges):
+        raise RuntimeError(f"{len(charges) - changed} bills changed under a transaction")
