@@ -37,6 +37,8 @@ _TAGS = {
     "ssh-host-keys": "How to know the SSH bastion before the first connection.",
     "me": "The account behind a token.",
     "balance": "What is left of the credits.",
+    "ledger": "Every change of your balance.",
+    "usage": "What your rentals used, by day.",
     "cluster": "The machines behind the menu.",
     "pods": "Renting containers, using them, giving them back.",
 }
