@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict
 
+from kgpud.address import Address, Listen
 from kgpud.paths import OptionalPath
 
 _CLOSED = ConfigDict(extra="forbid")
@@ -38,6 +40,31 @@ def _taint(value: str) -> str:
     return value
 
 
+def _ip(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address") from None
+
+
+def _by_ip(value: Address) -> Address:
+    try:
+        ip_address(value.host)
+    except ValueError:
+        raise ValueError("must be IP:PORT: a network policy knows no names") from None
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        network = ip_network(value)
+    except ValueError:
+        raise ValueError("must be a network such as 192.0.2.0/24 or 2001:db8::/32") from None
+    if network.prefixlen == 0:
+        raise ValueError("would leave pods no network at all")
+    return str(network)
+
+
 @dataclass(frozen=True)
 class Kubernetes:
     """Which cluster the pods run in."""
@@ -48,6 +75,8 @@ class Kubernetes:
     kubeconfig: OptionalPath = None
     #: The namespace that rented pods live in. It must exist.
     namespace: Annotated[str, AfterValidator(_namespace)] = "kgpu"
+    #: How many pods the namespace may hold: `kgpud manifests` writes it as a ResourceQuota.
+    most_pods: Annotated[int, Strict(), Field(ge=1, le=150_000)] = 200
 
 
 @dataclass(frozen=True)
@@ -66,3 +95,17 @@ class Pods:
     tolerations: tuple[Annotated[str, AfterValidator(_taint)], ...] = ()
     #: How long a node may be away before its pods are given up. People's work is on them.
     unreachable_seconds: Annotated[int, Strict(), Field(ge=0, le=7 * 86400)] = 3600
+
+
+@dataclass(frozen=True)
+class Network:
+    """What rented pods may talk to, beyond the public internet: `kgpud manifests` writes it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
+
+    #: Addresses that answer DNS besides the cluster's own DNS pods; this is NodeLocal DNS.
+    dns: tuple[Annotated[str, AfterValidator(_ip)], ...] = ("169.254.20.10",)
+    #: Services in private ranges that pods need, as IP:PORT: the API base, an object store.
+    allow: tuple[Annotated[Listen, AfterValidator(_by_ip)], ...] = ()
+    #: Networks that pods must not reach although they are public: ours, by public addresses.
+    deny: tuple[Annotated[str, AfterValidator(_network)], ...] = ()

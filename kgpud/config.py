@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, Val
 
 from kgpud.address import Address, Listen
 from kgpud.catalog_settings import CREDITS_LIMIT, ClassName, GpuClass, Images, menu
-from kgpud.cluster_settings import Kubernetes, Pods
+from kgpud.cluster_settings import Kubernetes, Network, Pods
 from kgpud.life_settings import Life
 from kgpud.paths import AbsolutePath
 from kgpud.ssh_settings import Ssh
@@ -118,6 +118,7 @@ class Config:
     cluster: Kubernetes = Kubernetes()
     pods: Pods = Pods()
     rentals: Life = Life()
+    network: Network = Network()
     images: Images = Images()
     #: The menu by class, as workers are labelled ``kgpu.net/gpu-model`` or known by a product.
     #: Tables in a file replace this one: what they leave out can't be rented.

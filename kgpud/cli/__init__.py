@@ -21,6 +21,10 @@ _COMMANDS = {
         "The bastion's SSH host key: show, announce, switch.",
     ),
     "db": ("kgpud.cli.db:db", "The store: check that every balance, bill and row agrees."),
+    "manifests": (
+        "kgpud.cli.manifests:manifests",
+        "Print what a cluster needs, for kubectl apply.",
+    ),
     "config": ("kgpud.cli.config:config", "Check a configuration file."),
 }
 

@@ -23,7 +23,7 @@ _TOKEN = "token"  # noqa: S105 - the name of a Secret's entry
 _READY = "cd /workspace"
 # Idles, goes at TERM, and as the shell of the pod waits for what it is left with. `wait` returns
 # at once when a signal comes, which a plain sleep would not.
-_IDLE = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
+IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _container(
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": rental.image,
-        "command": ["/bin/sh", "-c", _IDLE],
+        "command": list(IDLE),
         "env": _environment(rental, env, installation),
         "resources": {"limits": resources, "requests": dict(resources)},
         "securityContext": {"allowPrivilegeEscalation": False},

@@ -118,6 +118,11 @@ def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
         ('[pods]\nproduct_label = "a b"', "pods.product_label: must be a label's name"),
         ('[pods]\ntolerations = ["a"]', "pods.tolerations.0: must be a taint"),
         ("[pods]\nhost_users = 1", "pods.host_users: "),
+        ('[network]\ndns = ["kube-dns"]', "network.dns.0: must be an IP address"),
+        ('[network]\nallow = ["db:1"]', "network.allow.0: must be IP:PORT"),
+        ('[network]\ndeny = ["10.0.0.1/8"]', "network.deny.0: must be a network such as"),
+        ('[network]\ndeny = ["::/0"]', "network.deny.0: would leave pods no network"),
+        ("[cluster]\nmost_pods = 0", "cluster.most_pods: "),
         ('[images]\nkernels = ["sm_75"]', "images.kernels.0: must be a CUDA compute capability"),
         (
             (

@@ -1,0 +1,27 @@
+"""What the daemon may do in a cluster: one table, for its roles and for `kgpud doctor`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Right:
+    """Verbs on one resource of the core API group, and what goes wrong without them.
+
+    `resource` may have a subresource, as ``pods/exec``. `everywhere` means the whole cluster
+    rather than the namespace of the pods.
+    """
+
+    resource: str
+    verbs: tuple[str, ...]
+    use: str
+    everywhere: bool = False
+
+
+RIGHTS = (
+    Right("pods", ("create", "delete", "list", "patch", "watch"), "rentals are pods"),
+    # The upgrade is a GET, and since 1.35 Kubernetes asks for both.
+    Right("pods/exec", ("create", "get"), "ssh, scp and one-shot commands run through exec"),
+    # Not get or list: what a Secret holds, this role can't read.
+    Right("secrets", ("create", "delete", "patch"), "in-pod tokens reach pods through Secrets"),
+    Right("nodes", ("list", "watch"), "the menu is what nodes have", everywhere=True),
+)
