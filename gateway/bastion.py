@@ -23,8 +23,8 @@ from gateway.listener import Listener
 from gateway.owner import Owner
 from gateway.protocols import Core
 from gateway.session import Session
+from gateway.settings import Keepalive
 
-KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 30, 20
 _FAREWELL_SECONDS = 3.0
 _STOPPING = Cut(
     "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
@@ -32,6 +32,7 @@ _STOPPING = Cut(
 
 
 MakeSession = Callable[[Connection], Session]
+_KEEPALIVE = Keepalive()
 
 
 class Bastion:
@@ -45,9 +46,11 @@ class Bastion:
         limits: Limits,
         monotonic: Callable[[], float] = time.monotonic,
         *,
+        keepalive: Keepalive = _KEEPALIVE,
         scp_engine: bool = True,
     ) -> None:
         self._core = core
+        self._keepalive = keepalive
         self._executor = executor
         self._scp_engine = scp_engine
         self._admission = Admission(limits, monotonic)
@@ -113,7 +116,8 @@ class Bastion:
         keys = self._host_keys.current()
         if keys is not self._keys:
             login_seconds = self._admission.limits.login_seconds
-            self._keys, self._options = keys, _options(make_session, keys, login_seconds)
+            self._keys = keys
+            self._options = _options(make_session, keys, login_seconds, self._keepalive)
         assert self._options is not None
         loop = asyncio.get_running_loop()
         connection = Connection(
@@ -148,7 +152,7 @@ class Bastion:
 
 
 def _options(
-    make_session: MakeSession, keys: Sequence[HostKey], login_seconds: float
+    make_session: MakeSession, keys: Sequence[HostKey], login_seconds: float, keepalive: Keepalive
 ) -> asyncssh.SSHServerConnectionOptions:
     return asyncssh.SSHServerConnectionOptions(
         server_factory=lambda: Owner(make_session),
@@ -168,6 +172,6 @@ def _options(
         agent_forwarding=False,
         x11_forwarding=False,
         login_timeout=login_seconds,
-        keepalive_interval=KEEPALIVE_SECONDS,
-        keepalive_count_max=KEEPALIVE_COUNT,
+        keepalive_interval=keepalive.seconds,
+        keepalive_count_max=keepalive.count,
     )

@@ -11,11 +11,11 @@ from gateway import frames, wrapper
 from gateway.link import Link
 from gateway.outcome import Sink, Verdict
 from gateway.output import Output
+from gateway.pulse import Pulse
+from gateway.settings import Rhythm
 
 log = structlog.get_logger()
 
-# Under the idle limits of containerd (4 h; some set minutes) and of middleboxes.
-KEEPALIVE_SECONDS = 15.0
 HANGUP_GRACE_SECONDS = 5
 _STDIN = bytes([frames.STDIN])
 # The end of the connection follows the status at once, unless a proxy keeps it.
@@ -33,7 +33,15 @@ class Exec:
     """A running command. Made by `Executor.start`."""
 
     def __init__(
-        self, link: Link, beside: Beside, nonce: str, protocol: str, sink: Sink, *, tty: bool
+        self,
+        link: Link,
+        beside: Beside,
+        rhythm: Rhythm,
+        nonce: str,
+        protocol: str,
+        sink: Sink,
+        *,
+        tty: bool,
     ) -> None:
         self.nonce = nonce
         self.tty = tty
@@ -45,7 +53,7 @@ class Exec:
         self._verdict = Verdict()
         self._stdin_open = True
         self._loop = asyncio.get_running_loop()
-        self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+        self._pulse = Pulse(link, rhythm, self._nudge, self._end_now)
         self._end: asyncio.TimerHandle | None = None
         self._full = False
         self._late_size: bytes | None = None
@@ -54,7 +62,8 @@ class Exec:
 
     def write(self, data: bytes) -> None:
         """Send stdin. Respect `Sink.stdin_ready`, or it piles up here."""
-        if self._stdin_open:
+        if self._stdin_open and data:
+            self._pulse.stdin_sent()
             view = memoryview(data)
             for start in range(0, len(data), frames.MAX_STDIN):
                 self._link.send(_STDIN, view[start : start + frames.MAX_STDIN])
@@ -64,6 +73,7 @@ class Exec:
         if not self._stdin_open or self.tty:
             return
         self._stdin_open = False
+        self._pulse.stdin_sent()
         if self._protocol == frames.V5:
             self._link.send(frames.END_OF_STDIN)
         else:
@@ -165,23 +175,20 @@ class Exec:
         elif self.tty and self._output.out_code is not None:
             self._end = self._loop.call_later(STATUS_SECONDS, self._end_now)
 
-    def _end_now(self) -> None:
+    def _end_now(self, reason: str = "") -> None:
         """End though the connection does not."""
         self._link.close()
-        self.lost("")
+        self.lost(reason)
 
     def _quieten(self) -> None:
-        self._keepalive.cancel()
+        self._pulse.stop()
         if self._end:
             self._end.cancel()
 
-    def _keep_alive(self) -> None:
+    def _nudge(self) -> None:
         """Send what resets the runtime's idle timer: pings don't, an empty stdin frame does."""
         if self._stdin_open:
             self._link.send(_STDIN)
-        else:
-            self._link.ping()
-        self._keepalive = self._loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
 
 
 def _joined(run: Iterator[memoryview]) -> bytes:

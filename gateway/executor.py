@@ -5,23 +5,28 @@ from functools import partial
 
 import structlog
 
-from gateway import link, wrapper
+from gateway import wrapper
 from gateway.buffers import Incoming
+from gateway.dialling import connect
 from gateway.exec import Exec
+from gateway.link import LinkRefused
 from gateway.outcome import ExecRefused, Outcome, Sink
 from gateway.protocols import ApiServerSource, PodRef
 from gateway.refusal import explain_refusal
+from gateway.settings import Rhythm
 
 log = structlog.get_logger()
 
 _BESIDE_SECONDS = 30.0
+_RHYTHM = Rhythm()
 
 
 class Executor:
     """Starts commands, wherever `source` says that the API server is."""
 
-    def __init__(self, source: ApiServerSource) -> None:
+    def __init__(self, source: ApiServerSource, rhythm: Rhythm = _RHYTHM) -> None:
         self._source = source
+        self._rhythm = rhythm
         self._incoming = Incoming()
 
     async def start(self, pod: PodRef, command: wrapper.Command, sink: Sink) -> Exec:
@@ -57,11 +62,12 @@ class Executor:
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
         try:
             server = await self._source.api_server()
-            websocket, protocol = await link.connect(server, path, query, self._incoming)
-        except link.LinkRefused as error:
+            link, protocol = await connect(server, path, query, self._incoming)
+        except LinkRefused as error:
             raise ExecRefused(explain_refusal(error.status, error.body)) from None
-        running = Exec(websocket, partial(self._run_beside, pod), nonce, protocol, sink, tty=tty)
-        websocket.start(running)
+        beside = partial(self._run_beside, pod)
+        running = Exec(link, beside, self._rhythm, nonce, protocol, sink, tty=tty)
+        link.start(running)
         return running
 
 

@@ -1,24 +1,23 @@
-"""One websocket to the API server: the upgrade, messages both ways, flow control, keepalive."""
+"""One websocket to the API server: the upgrade's answer, messages both ways, flow control."""
 
 import asyncio
 import socket
 from contextlib import suppress
 from email.message import Message
+from struct import Struct
 from typing import Protocol
-from urllib.parse import SplitResult, urlencode, urlsplit
 
 from gateway import websocket
 from gateway.answer import Answer
 from gateway.buffers import Incoming
 from gateway.frames import V4, V5
-from gateway.protocols import ApiServer
 
-CONNECT_SECONDS = 30.0
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
 # The body of a refusal may have no length and no end.
 REFUSAL_SECONDS = 1.0
 _SWITCHING_PROTOCOLS = 101
 _DATA = (websocket.BINARY, websocket.TEXT)
+_LAST_ACK = Struct("@56xI")  # tcpi_last_ack_recv, in milliseconds
 
 
 class LinkRefused(Exception):
@@ -47,7 +46,7 @@ class Receiver(Protocol):
 
 
 class Link(asyncio.BufferedProtocol):
-    """A websocket to the API server, in the client's role. Made by `connect`."""
+    """A websocket to the API server, in the client's role. Made by `dialling.connect`."""
 
     def __init__(self, head: bytes, accept: str, incoming: Incoming) -> None:
         self._head_to_send = head
@@ -61,6 +60,9 @@ class Link(asyncio.BufferedProtocol):
         self._early: list[memoryview] = []
         self._over = self._ended = False
         self._reason = ""
+        #: How many reads brought something, the last ping that was answered, and whether we read.
+        self.reads = self.ponged = 0
+        self.paused = False
         self.upgraded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     # What the owner does.
@@ -79,20 +81,29 @@ class Link(asyncio.BufferedProtocol):
         if not self._over:
             self._transport.write(websocket.encode(websocket.BINARY, *pieces))
 
-    def ping(self) -> None:
-        """Send a ping, which keeps middleboxes from forgetting the connection."""
+    def ping(self, number: int) -> None:
+        """Send a ping; `ponged` is `number` once it is answered."""
         if not self._over:
-            self._transport.write(websocket.encode(websocket.PING, b""))
+            self._transport.write(websocket.encode(websocket.PING, number.to_bytes(8, "big")))
 
     def pause_reading(self) -> None:
         """Stop receiving: what is on its way stays with the peer."""
+        self.paused = True
         if not self._over:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Receive again."""
+        self.paused = False
         if not self._over:
             self._transport.resume_reading()
+
+    @property
+    def unheard_seconds(self) -> float:
+        """How long the peer's kernel has acknowledged nothing (linux/tcp.h, tcp_info)."""
+        sock = self._transport.get_extra_info("socket")
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK.size)
+        return float(_LAST_ACK.unpack(info)[0]) / 1000
 
     def close(self) -> None:
         """Leave at once. `lost` is not called any more."""
@@ -120,6 +131,7 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take bytes: the answer's head first, then frames."""
+        self.reads += 1
         data = self._incoming.filled(self, nbytes)
         if not self.upgraded.done():
             data = memoryview(self._take_answer(bytes(data)))
@@ -229,6 +241,8 @@ class Link(asyncio.BufferedProtocol):
     def _take_control(self, opcode: int, payload: memoryview) -> None:
         if opcode == websocket.PING:
             self._transport.write(websocket.encode(websocket.PONG, payload))
+        elif opcode == websocket.PONG:
+            self.ponged = int.from_bytes(payload, "big")
         elif opcode == websocket.CLOSE:
             self._answer_close(payload[:2])
             self._lose("")
@@ -247,55 +261,6 @@ class Link(asyncio.BufferedProtocol):
         receiver, self._receiver = self._receiver, None
         if receiver:
             receiver.lost(self._reason)
-
-
-async def connect(
-    server: ApiServer, path: str, query: list[tuple[str, str]], incoming: Incoming
-) -> tuple[Link, str]:
-    """Open a websocket; return it, reading paused until `start`, and the sub-protocol chosen.
-
-    Raises LinkRefused. Nothing is left open when it is cancelled.
-    """
-    url = urlsplit(server.url)
-    key = websocket.new_key()
-    target = f"{url.path.rstrip('/')}{path}?{urlencode(query)}"
-    head = _request_head(target, url, key, server)
-    link: Link | None = None
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, link = await asyncio.get_running_loop().create_connection(
-                lambda: Link(head, websocket.accept_for(key), incoming),
-                url.hostname or "",
-                url.port or (443 if url.scheme == "https" else 80),
-                ssl=server.ssl,
-                server_hostname=url.hostname if server.ssl else None,
-            )
-            return link, await link.upgraded
-    except TimeoutError:
-        refused = LinkRefused(0, f"the API server did not answer in {CONNECT_SECONDS:.0f} s")
-    except OSError as error:
-        refused = LinkRefused(0, f"the API server can't be reached ({error.strerror or error})")
-    except BaseException:
-        if link:
-            link.close()
-        raise
-    if link:
-        link.close()
-    raise refused
-
-
-def _request_head(target: str, url: SplitResult, key: str, server: ApiServer) -> bytes:
-    lines = [
-        f"GET {target} HTTP/1.1",
-        f"Host: {url.netloc.rpartition('@')[2]}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Key: {key}",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Protocol: {V5}, {V4}",
-        *(f"{name}: {value}" for name, value in server.headers.items()),
-    ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def _keep_alive(sock: socket.socket) -> None:

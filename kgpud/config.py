@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
+from gateway.settings import Rhythm
 from kgpud.address import Address, Listen
 from kgpud.catalog_settings import CREDITS_LIMIT, ClassName, GpuClass, Images, menu
 from kgpud.cluster_settings import Kubernetes, Network, Pods
@@ -83,6 +84,10 @@ class Gateway:
 
     #: Who answers ``scp -O``: the bastion's own engine, or the pod's scp, byte for byte.
     scp: Literal["engine", "passthrough"] = "engine"
+    #: Seconds between pings on every stream to a pod …
+    ping_seconds: Annotated[float, Strict(), Field(ge=0.1, le=3600)] = Rhythm.seconds
+    #: … and how many may go unanswered in a row before the stream counts as broken.
+    pings_missed: Annotated[int, Strict(), Field(ge=1, le=1000)] = Rhythm.missed
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from gateway.bastion import Bastion
 from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from gateway.listener import Listener
+from gateway.settings import Rhythm
 from kgpud import statefolder
 from kgpud.accounts import Accounts
 from kgpud.clock import Clock
@@ -108,10 +109,17 @@ async def front(config: Config, sock: socket.socket) -> AsyncIterator[Front]:
     kubernetes = config.cluster
     async with Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace) as cluster:
         switch = Switch()
-        executor = Executor(cluster)
+        gateway = config.gateway
+        executor = Executor(cluster, Rhythm(gateway.ping_seconds, gateway.pings_missed))
         host_keys = HostKeys(config.state / statefolder.HOST_KEY)
-        engine = config.gateway.scp == "engine"
-        bastion = Bastion(switch, executor, host_keys, config.ssh.limits(), scp_engine=engine)
+        bastion = Bastion(
+            switch,
+            executor,
+            host_keys,
+            config.ssh.limits(),
+            keepalive=config.ssh.keepalive(),
+            scp_engine=gateway.scp == "engine",
+        )
         async with bastion.listening(sock) as listener:
             try:
                 yield Front(cluster, executor, host_keys, bastion, listener, switch)

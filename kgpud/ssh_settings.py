@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
 
 from gateway.admission import Limits
 from gateway.penalties import Penalties
+from gateway.settings import Keepalive
 from kgpud.address import Address, Listen
 
 _CLOSED = ConfigDict(extra="forbid")
@@ -64,6 +65,10 @@ class Ssh:
     audit_days: Annotated[int, Strict(), Field(ge=1, le=36_500)] = 365
     #: Seconds to log in.
     login_seconds: Annotated[int, Strict(), Field(ge=1, le=3600)] = int(Limits.login_seconds)
+    #: Seconds after which a client that says nothing is asked whether it is there …
+    keepalive_seconds: Annotated[int, Strict(), Field(ge=1, le=86_400)] = Keepalive.seconds
+    #: … and how many of these questions it may leave unanswered in a row.
+    keepalive_count: Annotated[int, Strict(), Field(ge=1, le=10_000)] = Keepalive.count
     #: Keys that one connection may offer.
     attempts: Count = Limits.attempts
     #: Connections that haven't logged in (sshd's MaxStartups): from here on some are dropped …
@@ -86,6 +91,10 @@ class Ssh:
     #: Networks without penalties and limits per source.
     exempt: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     penalties: SshPenalties = field(default_factory=SshPenalties)
+
+    def keepalive(self) -> Keepalive:
+        """Return how the bastion is to notice that a client has vanished."""
+        return Keepalive(self.keepalive_seconds, self.keepalive_count)
 
     def limits(self) -> Limits:
         """Return what the bastion is to hold to."""

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from gateway import exec as engine
 from gateway import output
 from gateway.exec import Exec
 from gateway.outcome import Outcome
+from gateway.settings import Rhythm
 from gateway.wrapper import Command, Kind
 
 from .fake_api import (
@@ -147,16 +147,17 @@ async def test_a_silent_stream_is_kept_alive() -> None:
 
     async def serve(call: Call) -> None:
         assert await call.receive() == (BINARY, b"\0")
+        assert await call.receive() == (PING, b"\0\0\0\0\0\0\0\1")
         assert await call.receive() == (BINARY, b"\xff\0")
-        assert await call.receive() == (PING, b"")
+        assert await call.receive() == (PING, b"\0\0\0\0\0\0\0\2")
 
     def use(running: Exec) -> None:
-        running._keep_alive()
+        running._pulse.beat()
         running.end_stdin()
-        running._keep_alive()
+        running._pulse.beat()
 
     await check(serve, use)
-    assert engine.KEEPALIVE_SECONDS <= 15
+    assert Rhythm().seconds <= 15
 
 
 class Counter(Recorder):

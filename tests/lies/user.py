@@ -73,7 +73,7 @@ def _send(running: Exec, message: bytes) -> None:
     elif len(message) > 1:
         running.write(message[1:])
     else:
-        running._keep_alive()
+        running._nudge()
 
 
 async def _fill(running: Exec, sink: Recorder, size: int) -> None:

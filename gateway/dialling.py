@@ -1,0 +1,61 @@
+"""Opening a websocket to the API server."""
+
+import asyncio
+from urllib.parse import SplitResult, urlencode, urlsplit
+
+from gateway import websocket
+from gateway.buffers import Incoming
+from gateway.frames import V4, V5
+from gateway.link import Link, LinkRefused
+from gateway.protocols import ApiServer
+
+CONNECT_SECONDS = 30.0
+
+
+async def connect(
+    server: ApiServer, path: str, query: list[tuple[str, str]], incoming: Incoming
+) -> tuple[Link, str]:
+    """Open a websocket; return it, reading paused until `start`, and the sub-protocol chosen.
+
+    Raises LinkRefused. Nothing is left open when it is cancelled.
+    """
+    url = urlsplit(server.url)
+    key = websocket.new_key()
+    target = f"{url.path.rstrip('/')}{path}?{urlencode(query)}"
+    head = _request_head(target, url, key, server)
+    link: Link | None = None
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, link = await asyncio.get_running_loop().create_connection(
+                lambda: Link(head, websocket.accept_for(key), incoming),
+                url.hostname or "",
+                url.port or (443 if url.scheme == "https" else 80),
+                ssl=server.ssl,
+                server_hostname=url.hostname if server.ssl else None,
+            )
+            return link, await link.upgraded
+    except TimeoutError:
+        refused = LinkRefused(0, f"the API server did not answer in {CONNECT_SECONDS:.0f} s")
+    except OSError as error:
+        refused = LinkRefused(0, f"the API server can't be reached ({error.strerror or error})")
+    except BaseException:
+        if link:
+            link.close()
+        raise
+    if link:
+        link.close()
+    raise refused
+
+
+def _request_head(target: str, url: SplitResult, key: str, server: ApiServer) -> bytes:
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: {url.netloc.rpartition('@')[2]}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Protocol: {V5}, {V4}",
+        *(f"{name}: {value}" for name, value in server.headers.items()),
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
