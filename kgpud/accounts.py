@@ -1,6 +1,8 @@
 """Accounts and their credits: who may rent, and every change of a balance that isn't usage."""
 
+import re
 import secrets
+from collections.abc import Sequence
 
 import structlog
 
@@ -23,7 +25,12 @@ class Accounts:
         self._quota_gpus = quota_gpus
 
     async def add(self, email: str, name: str, role: Role = "user") -> Account:
-        """Make a pending account without credits. DUPLICATE if the address has one."""
+        """Make a pending account without credits.
+
+        Raises DUPLICATE if the address has one, VALIDATION_FAILED if it is none.
+        """
+        if not re.fullmatch(r"[^\s@]+@[^\s@]+", email.strip()) or not email.isprintable():
+            raise UserError(Code.VALIDATION_FAILED, "that is not an e-mail address", field="email")
         account = Account(
             account_id=f"acct_{secrets.token_hex(8)}",
             email=email.strip(),
@@ -73,6 +80,44 @@ class Accounts:
         log.info("account.suspended", account=account.account_id, who=who)
         return account
 
+    async def reinstate(self, email_or_id: str, who: str) -> Account:
+        """Let a suspended account in again. CONFLICT for one that isn't suspended."""
+        async with self._db.transaction() as tx:
+            account = await _found(tx, email_or_id)
+            if account.status != "suspended":
+                raise UserError(Code.CONFLICT, f"this account is {account.status}, not suspended")
+            # One that was never approved still waits for that.
+            status: AccountStatus = "approved" if account.approved_at is not None else "pending"
+            await accounts.set_status(tx, account.account_id, status, None)
+            account = await _found(tx, account.account_id)
+        log.info("account.reinstated", account=account.account_id, who=who)
+        return account
+
+    async def change(
+        self,
+        email_or_id: str,
+        who: str,
+        *,
+        quota_gpus: int | None = None,
+        role: Role | None = None,
+    ) -> Account:
+        """Change what is given. What an account rents already goes on above a smaller quota."""
+        async with self._db.transaction() as tx:
+            account = await _found(tx, email_or_id)
+            if quota_gpus is not None:
+                await accounts.set_quota(tx, account.account_id, quota_gpus)
+            if role is not None:
+                await accounts.set_role(tx, account.account_id, role)
+            account = await _found(tx, account.account_id)
+        log.info(
+            "account.changed",
+            account=account.account_id,
+            quota_gpus=account.quota_gpus,
+            role=account.role,
+            who=who,
+        )
+        return account
+
     async def credit(self, email_or_id: str, amount: int, *, who: str, note: str) -> LedgerLine:
         """Top up, or correct downwards where `amount` is negative, but never below 0."""
         async with self._db.transaction() as tx:
@@ -106,6 +151,17 @@ class Accounts:
         """Return an account's ledger, newest line first; from below line `before` if given."""
         async with self._db.reading() as rx:
             return await ledger.newest(rx, account_id, limit, before)
+
+    async def newest(
+        self,
+        limit: int,
+        *,
+        status: AccountStatus | None = None,
+        before: tuple[int, str] | None = None,
+    ) -> Sequence[Account]:
+        """Return accounts, newest first; `before` is a creation time and id to go on after."""
+        async with self._db.reading() as rx:
+            return await accounts.newest(rx, limit, status=status, before=before)
 
     async def list(self, status: AccountStatus | None = None) -> list[Account]:
         """Return all accounts, or those of one status, oldest first."""

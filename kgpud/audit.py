@@ -74,6 +74,26 @@ class Audit:
             tasks.create_task(self._write())
             tasks.create_task(self._forget_daily())
 
+    async def newest(
+        self,
+        limit: int,
+        *,
+        pod_id: str | None = None,
+        account_id: str | None = None,
+        only_open: bool = False,
+        before: tuple[int, str] | None = None,
+    ) -> Sequence[tuple[Session, str]]:
+        """Return sessions, newest first, each with its account's e-mail address."""
+        async with self._db.reading() as rx:
+            return await sessions.newest(
+                rx,
+                limit,
+                pod_id=pod_id,
+                account_id=account_id,
+                only_open=only_open,
+                before=before,
+            )
+
     async def finish(self) -> None:
         """Write what is waiting, for the last time."""
         try:

@@ -23,6 +23,7 @@ class Code(StrEnum):
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
     QUOTA_EXCEEDED = "quota_exceeded"
     NO_CAPACITY = "no_capacity"
     POD_NOT_READY = "pod_not_ready"

@@ -60,6 +60,11 @@ class Tokens:
             await tokens.replace(tx, token)
         return text
 
+    async def revoke(self, account_id: str) -> bool:
+        """Revoke the account's token; False if it has none."""
+        async with self._db.transaction() as tx:
+            return await tokens.revoke(tx, account_id, self._clock.now_ms())
+
     def pod_token(self, pod_id: str) -> str:
         """Return the in-pod token of a rental. It dies when the rental ends."""
         mac = hmac.new(self._secret, f"pod:{pod_id}".encode(), hashlib.sha256).digest()
@@ -82,7 +87,9 @@ class Tokens:
 
     async def _account_caller(self, bearer: str) -> Caller:
         if not _well_formed(bearer):
-            raise _invalid()
+            raise UserError(
+                Code.INVALID_TOKEN, "this token was misspelt or cut short: its checksum is wrong"
+            )
         async with self._db.reading() as rx:
             found = await tokens.find(rx, bearer[len(_PREFIX) :][:_ID])
         if found is None:

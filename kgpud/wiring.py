@@ -84,7 +84,7 @@ async def build(outside: Outside, db: Database) -> Platform:
         life=config.rentals,
     )
     return Platform(
-        services=_services(outside, db, accounts, tokens, catalog, rentals),
+        services=_services(outside, db, accounts, tokens, audit, catalog, rentals),
         routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
         audit=audit,
         reconcile=reconcile,
@@ -97,6 +97,7 @@ def _services(
     db: Database,
     accounts: Accounts,
     tokens: Tokens,
+    audit: Audit,
     catalog: Catalog,
     rentals: Rentals,
 ) -> Services:
@@ -105,6 +106,7 @@ def _services(
     return Services(
         accounts=accounts,
         tokens=tokens,
+        audit=audit,
         catalog=catalog,
         rentals=rentals,
         statements=Statements(db),

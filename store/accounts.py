@@ -1,7 +1,7 @@
 """Rows of accounts."""
 
 from store.db import Connection, Row
-from store.records import Account, AccountStatus
+from store.records import Account, AccountStatus, Role
 
 
 async def insert(conn: Connection, account: Account) -> None:
@@ -36,6 +36,36 @@ async def every(conn: Connection, status: AccountStatus | None) -> list[Account]
         (status,),
     )
     return [from_row(row) for row in rows]
+
+
+async def newest(
+    conn: Connection,
+    limit: int,
+    *,
+    status: AccountStatus | None = None,
+    before: tuple[int, str] | None = None,
+) -> list[Account]:
+    """Return accounts, newest first; those that come after a creation time and id in the list."""
+    at, account_id = before or (None, None)
+    rows = await conn.rows(
+        "SELECT * FROM accounts WHERE (?1 IS NULL OR status = ?1)"
+        " AND (?2 IS NULL OR (created_at, account_id) < (?2, ?3))"
+        " ORDER BY created_at DESC, account_id DESC LIMIT ?4",
+        (status, at, account_id, limit),
+    )
+    return [from_row(row) for row in rows]
+
+
+async def set_quota(conn: Connection, account_id: str, quota_gpus: int) -> None:
+    """Set how many GPUs the account may hold at once."""
+    await conn.run(
+        "UPDATE accounts SET quota_gpus = ? WHERE account_id = ?", (quota_gpus, account_id)
+    )
+
+
+async def set_role(conn: Connection, account_id: str, role: Role) -> None:
+    """Set what the account may do beside renting."""
+    await conn.run("UPDATE accounts SET role = ? WHERE account_id = ?", (role, account_id))
 
 
 async def set_status(

@@ -63,15 +63,21 @@ async def newest(
     pod_id: str | None = None,
     account_id: str | None = None,
     only_open: bool = False,
+    before: tuple[int, str] | None = None,
 ) -> Sequence[tuple[Session, str]]:
-    """Return the newest sessions, each with its account's e-mail address."""
+    """Return sessions, newest first, each with its account's e-mail address.
+
+    `before` is the opening time and id of the session that they come after in the list.
+    """
+    at, session_id = before or (None, None)
     rows = await conn.rows(
         "SELECT s.*, a.email FROM sessions s JOIN rentals r USING (pod_id)"
         " JOIN accounts a USING (account_id)"
         " WHERE (?1 IS NULL OR s.pod_id = ?1) AND (?2 IS NULL OR r.account_id = ?2)"
         " AND (s.closed_at IS NULL OR NOT ?3)"
-        " ORDER BY s.opened_at DESC, s.session_id LIMIT ?4",
-        (pod_id, account_id, int(only_open), limit),
+        " AND (?4 IS NULL OR (s.opened_at, s.session_id) < (?4, ?5))"
+        " ORDER BY s.opened_at DESC, s.session_id DESC LIMIT ?6",
+        (pod_id, account_id, int(only_open), at, session_id, limit),
     )
     return [(_session(row), str(row["email"])) for row in rows]
 

@@ -7,14 +7,20 @@ from store.records import Account, Token
 
 async def replace(conn: Connection, token: Token) -> None:
     """Revoke the account's live token, if any, and add this one in its place."""
-    await conn.run(
-        "UPDATE tokens SET revoked_at = ? WHERE account_id = ? AND revoked_at IS NULL",
-        (token.created_at, token.account_id),
-    )
+    await revoke(conn, token.account_id, token.created_at)
     await conn.run(
         "INSERT INTO tokens (token_id, account_id, salt, hash, created_at) VALUES (?, ?, ?, ?, ?)",
         (token.token_id, token.account_id, token.salt, token.hash, token.created_at),
     )
+
+
+async def revoke(conn: Connection, account_id: str, now: int) -> bool:
+    """Revoke the account's live token; False if it had none."""
+    changed = await conn.run(
+        "UPDATE tokens SET revoked_at = ? WHERE account_id = ? AND revoked_at IS NULL",
+        (now, account_id),
+    )
+    return changed > 0
 
 
 async def find(conn: Connection, token_id: str) -> tuple[Token, Account] | None:

@@ -1,7 +1,6 @@
 """`kgpud user`: who may rent, and with what money."""
 
 import getpass
-import re
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -37,8 +36,6 @@ def user() -> None:
 @state_options
 def add(email: str, name: str, role: str, state: Path | None, config: Path | None) -> None:
     """Make an account. It is pending until it is approved."""
-    if not re.fullmatch(r"[^\s@]+@[^\s@]+", email):
-        raise click.ClickException("that is not an e-mail address")
 
     async def work(opened: Opened) -> Account:
         chosen = cast("Literal['user', 'maintainer']", role)

@@ -1,12 +1,21 @@
 """Who calls, and whether the route is for them."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from enum import StrEnum
 
 from aiohttp import web
 
+from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.tokens import Caller, Tokens
+from store.db import StoreUnavailable
+
+Admit = Callable[[], Awaitable[Caller | None]]
+
+_WATCH_SECONDS = 2.0
 
 
 class Access(StrEnum):
@@ -48,5 +57,33 @@ def authorize(access: Access, caller: Caller, pod_id: str | None) -> None:
         return
     raise UserError(
         Code.FORBIDDEN_SCOPE,
-        "an in-pod token may read /me and read or release its own pod; use your account token",
+        "an in-pod token may read /me, use /objects, and read or release its own pod;"
+        " use your account token",
     )
+
+
+@asynccontextmanager
+async def while_admitted(admit: Admit, clock: Clock) -> AsyncIterator[None]:
+    """Run the block for as long as its caller is admitted: a token may be revoked meanwhile.
+
+    Ends the block within two seconds of that, with the UserError that `admit` raises.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(_watch(admit, clock))
+            yield
+            watch.cancel()
+    except BaseExceptionGroup as group:
+        # The block's own error, or the watch's that ended it.
+        raise group.exceptions[0] from None
+    await admit()
+
+
+async def _watch(admit: Admit, clock: Clock) -> None:
+    while True:
+        await clock.sleep(_WATCH_SECONDS)
+        try:
+            await admit()
+        except StoreUnavailable:
+            # Nobody was turned away: it is asked again.
+            continue

@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
+from kgpud.audit import Audit
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
@@ -33,6 +34,7 @@ class Services:
 
     accounts: Accounts
     tokens: Tokens
+    audit: Audit
     catalog: Catalog
     rentals: Rentals
     statements: Statements

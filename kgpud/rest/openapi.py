@@ -40,6 +40,7 @@ _TAGS = {
     "ledger": "Every change of your balance.",
     "usage": "What your rentals used, by day.",
     "cluster": "The machines behind the menu.",
+    "admin": "What maintainers do: accounts, credits, everybody's rentals.",
     "pods": "Renting containers, using them, giving them back.",
 }
 _SCHEMES = {

@@ -22,6 +22,7 @@ STATUS: Mapping[Code, int] = {
     Code.NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
     Code.DUPLICATE: 409,
+    Code.CONFLICT: 409,
     Code.QUOTA_EXCEEDED: 409,
     Code.NO_CAPACITY: 409,
     Code.POD_NOT_READY: 409,

@@ -41,6 +41,13 @@ PATH_PARAMETERS = {
             "The rental's id, as `POST /pods` returned it.",
             "gpu-rent-1779745883-ab12cd",
         ),
+        Parameter(
+            "user",
+            r"[!-.0-~]{1,320}",
+            "account",
+            "The account's id or its e-mail address.",
+            "ada@example.org",
+        ),
     )
 }
 
@@ -50,8 +57,8 @@ class Route:
     """One operation.
 
     `errors` are those that it alone knows of: what follows from its access, its path, its query
-    and its body is added to them. `stops` says that its work ends when the client goes; one that
-    reads does anyway.
+    and its body is added to them. A `long` one ends when its client goes or may not call any more;
+    one that reads ends with its client anyway.
     """
 
     method: str
@@ -60,7 +67,7 @@ class Route:
     access: Access
     errors: tuple[Code, ...] = ()
     headers: tuple[Parameter, ...] = ()
-    stops: bool = False
+    long: bool = False
 
     @property
     def operation_id(self) -> str:

@@ -5,6 +5,7 @@ so is the description of it.
 """
 
 from kgpud.errors import Code
+from kgpud.rest.admin_routes import ADMIN_ROUTES
 from kgpud.rest.auth import Access
 from kgpud.rest.handlers import account, commands, hostkeys, menu, pods
 from kgpud.rest.route import Route
@@ -52,6 +53,7 @@ ROUTES = (
             Code.EXEC_FAILED,
             Code.CLUSTER_UNREACHABLE,
         ),
-        stops=True,
+        long=True,
     ),
+    *ADMIN_ROUTES,
 )

@@ -7,13 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from kgpud.rest import reading, request_id
-from kgpud.rest.auth import Access, authenticate, authorize
+from kgpud.rest.auth import Access, Admit, authenticate, authorize, while_admitted
 from kgpud.rest.call import Call, Services
 from kgpud.rest.route import Complete, Route
 from kgpud.rest.server import stop_when_gone
 from kgpud.rest.shapes.base import Answer
 from kgpud.rest.shapes.pages import Page
 from kgpud.rest.shapes.streams import Stream
+from kgpud.tokens import Caller
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -22,30 +23,53 @@ def handler(route: Route, services: Services) -> Handler:
     """Return what serves a route's requests. It raises UserError and `reading.Unfit`."""
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        call = await _call(route, services, request)
-        stop_when_gone(request, stops=route.stops or route.method == "GET")
-        answer = await route.handler(call)
-        if isinstance(answer, Stream):
-            return await _send(request, answer)
-        return _json(request, answer, services, private=route.access is not Access.PUBLIC)
+        admit = _doorman(route, services, request)
+        call = await _call(route, services, request, admit)
+        stop_when_gone(request, stops=route.long or route.method == "GET")
+        if not route.long:
+            return await _answer(request, route, call)
+        async with while_admitted(admit, services.clock):
+            return await _answer(request, route, call)
 
     return serve
 
 
-async def _call(route: Route, services: Services, request: web.Request) -> Call[Any, Any]:
-    caller = None
-    if route.access is not Access.PUBLIC:
+def _doorman(route: Route, services: Services, request: web.Request) -> Admit:
+    async def admit() -> Caller | None:
+        if route.access is Access.PUBLIC:
+            return None
         caller = await authenticate(request, services.tokens)
         authorize(route.access, caller, request.match_info.get("pod_id"))
+        return caller
+
+    return admit
+
+
+async def _call(
+    route: Route, services: Services, request: web.Request, admit: Admit
+) -> Call[Any, Any]:
+    caller = await admit()
+    path, query = reading.path(request), reading.query(request, route.query)
+    headers = reading.headers(request, route)
+    slow = not request.content.is_eof()
+    body = await reading.body(request, route.body) if route.body else None
     return Call(
         services=services,
-        caller=caller,
-        path=reading.path(request),
-        query=reading.query(request, route.query),
-        headers=reading.headers(request, route),
-        body=await reading.body(request, route.body) if route.body else None,
+        # A body may have taken its time, and the token may be gone by now.
+        caller=await admit() if slow and body is not None else caller,
+        path=path,
+        query=query,
+        headers=headers,
+        body=body,
         request_id=request_id.of(request),
     )
+
+
+async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> web.StreamResponse:
+    answer = await route.handler(call)
+    if isinstance(answer, Stream):
+        return await _send(request, answer)
+    return _json(request, answer, call.services, private=route.access is not Access.PUBLIC)
 
 
 def _json(

@@ -15,6 +15,7 @@ from aiohttp import web
 from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
+from kgpud.audit import Audit
 from kgpud.catalog import Catalog
 from kgpud.clock import SystemClock
 from kgpud.cluster.client import Cluster
@@ -89,6 +90,7 @@ class Platform:
         services = Services(
             accounts=accounts,
             tokens=tokens,
+            audit=Audit(db, clock, kept_days=1),
             catalog=catalog,
             rentals=rentals,
             statements=Statements(db),

@@ -1,33 +1,67 @@
 """Who may call what."""
 
+import asyncio
+import re
+from dataclasses import replace
+
 import pytest
+
+from kgpud.rest.auth import Access
+from kgpud.rest.route import PATH_PARAMETERS, Route
+from kgpud.rest.routes import ROUTES
 
 from .platform import Platform
 
-TABLE = [
-    ("GET", "/v1/me"),
-    ("GET", "/v1/balance"),
-    ("GET", "/v1/cluster"),
-    ("GET", "/v1/pods"),
-    ("POST", "/v1/pods"),
-    ("GET", "/v1/pods/gpu-rent-1-abcdef"),
-    ("PATCH", "/v1/pods/gpu-rent-1-abcdef"),
-    ("DELETE", "/v1/pods/gpu-rent-1-abcdef"),
-    ("POST", "/v1/pods/gpu-rent-1-abcdef/exec"),
+def example(route: Route) -> tuple[str, str]:
+    """Return the route's method, and its path with every parameter filled in."""
+    path = re.sub(r"\{(\w+)\}", lambda m: PATH_PARAMETERS[m[1]].example, route.path)
+    return route.method, path
+
+
+CLOSED = [route for route in ROUTES if route.access is not Access.PUBLIC]
+TABLE = [example(route) for route in CLOSED]
+MAINTAINERS = [example(route) for route in CLOSED if route.access is Access.MAINTAINER]
+NOT_FOR_PODS = [
+    example(route)
+    for route in CLOSED
+    if route.access in (Access.ACCOUNT, Access.MAINTAINER, Access.OWN_POD)
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), TABLE)
 @pytest.mark.parametrize(
     "header",
     ["", "Bearer", "Bearer ", "Basic a2dwdTo=", "Bearer nonsense", f"Bearer kgpu_{'a' * 48}"],
 )
-async def test_without_a_token_it_is_401(
-    platform: Platform, method: str, path: str, header: str
-) -> None:
+async def test_without_a_token_it_is_401(platform: Platform, header: str) -> None:
     headers = {"Authorization": header} if header else {}
-    reply = await platform.api.call(method, path, headers=headers)
-    assert (reply.status, reply.code) == (401, "invalid_token")
+    for method, path in TABLE:
+        reply = await platform.api.call(method, path, headers=headers)
+        assert (reply.status, reply.code) == (401, "invalid_token"), (method, path)
+
+
+async def test_a_typo_is_told_from_a_dead_token_without_the_database(platform: Platform) -> None:
+    user = await platform.user()
+    await platform.break_the_database()
+    last = "a" if user.token[-1] != "a" else "b"
+    middle = "a" if user.token[20] != "a" else "b"
+    for typo in (
+        user.token[:-1] + last,
+        user.token[:-1],
+        user.token + "a",
+        user.token[:20] + middle + user.token[21:],
+        user.token[:20] + user.token[21] + user.token[20] + user.token[22:],
+    ):
+        reply = await platform.api.call("GET", "/v1/me", token=typo)
+        assert (reply.status, reply.code) == (401, "invalid_token")
+        assert "misspelt" in reply.body["detail"]
+    assert (await platform.api.call("GET", "/v1/me", token=user.token)).status == 500
+
+
+async def test_a_token_is_what_secret_scanners_look_for(platform: Platform) -> None:
+    user = await platform.user()
+    assert re.fullmatch(r"kgpu_[0-9A-Za-z]{48}", user.token)
+    pod = platform.tokens.pod_token(await platform.rent(user))
+    assert re.fullmatch(r"kgpu_pod_[a-z0-9-]+\.[A-Za-z0-9_-]{43}", pod)
 
 
 async def test_the_menu_needs_no_token_and_ignores_a_bad_one(platform: Platform) -> None:
@@ -63,15 +97,11 @@ async def test_what_an_in_pod_token_may(platform: Platform) -> None:
     assert (me.status, me.body["user_id"]) == (200, user.account_id)
     assert (await platform.api.call("GET", f"/v1/pods/{mine}", token=token)).status == 200
     refused = [
-        ("GET", "/v1/balance"),
-        ("GET", "/v1/cluster"),
-        ("GET", "/v1/pods"),
-        ("POST", "/v1/pods"),
+        *NOT_FOR_PODS,
         ("PATCH", f"/v1/pods/{mine}"),
         ("POST", f"/v1/pods/{mine}/exec"),
         ("GET", f"/v1/pods/{other}"),
         ("DELETE", f"/v1/pods/{other}"),
-        ("GET", "/v1/pods/gpu-none-1-abcdef"),
     ]
     for method, path in refused:
         reply = await platform.api.call(method, path, token=token)
@@ -108,3 +138,41 @@ async def test_another_accounts_pod_is_404(platform: Platform) -> None:
         reply = await platform.api.call(method, path, token=other.token, body=body)
         assert (reply.status, reply.code) == (404, "not_found")
     assert (await platform.api.call("GET", "/v1/pods", token=other.token)).body == []
+
+
+async def test_admin_calls_are_for_maintainers(platform: Platform) -> None:
+    user = await platform.user()
+    for method, path in MAINTAINERS:
+        reply = await platform.api.call(method, path, token=user.token)
+        assert (reply.status, reply.code) == (403, "forbidden_scope"), (method, path)
+
+
+@pytest.mark.parametrize("how", ["reissued", "suspended"])
+async def test_an_exec_under_way_ends_with_its_token(platform: Platform, how: str) -> None:
+    user = await platform.user()
+    pod = await platform.rent(user)
+    await platform.ready(user, pod)
+
+    async def says(command: str) -> str:
+        return str((await platform.exec(user, pod, ["sh", "-c", command])).body["stdout"])
+
+    cmd = ["sh", "-c", "echo $$ >/tmp/pid; exec sleep 300"]
+    running = asyncio.get_running_loop().create_task(platform.exec(user, pod, cmd))
+    async with asyncio.timeout(20):
+        while not (pid := (await says("cat /tmp/pid 2>&-")).strip()):
+            await asyncio.sleep(0.02)
+        if how == "reissued":
+            token = await platform.tokens.issue(user.account_id)
+            user = replace(user, token=token)
+        else:
+            await platform.accounts.suspend(user.account_id, "test")
+        reply = await running
+        assert (reply.status, reply.code) == (401, CODES[how])
+        if how == "suspended":
+            await platform.accounts.reinstate(user.account_id, "test")
+        # The command went with it.
+        while await says(f"kill -0 {pid} 2>&- && echo there"):
+            await asyncio.sleep(0.02)
+
+
+CODES = {"reissued": "token_revoked", "suspended": "account_suspended"}

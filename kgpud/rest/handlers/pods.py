@@ -37,7 +37,7 @@ async def list_pods(call: Call[None, PodQuery]) -> Page[Pod]:
         await call.services.rentals.list(which),
         query.limit,
         lambda rental: (rental.created_at, rental.pod_id),
-        lambda rental: _pod(call.services, rental),
+        lambda rental: shown(call.services, rental),
     )
 
 
@@ -68,7 +68,7 @@ async def rent_pod(call: Call[Rent]) -> Rented:
 async def get_pod(call: Call) -> Pod:
     """Show one rental, for as long as its row remains."""
     rental = await call.services.rentals.get(call.account.account_id, call.pod_id)
-    return _pod(call.services, rental)
+    return shown(call.services, rental)
 
 
 async def rotate_key(call: Call[Rotate]) -> Rotated:
@@ -83,7 +83,7 @@ async def rotate_key(call: Call[Rotate]) -> Rotated:
 async def release_pod(call: Call) -> Pod:
     """End the rental; for an ended one, just show it."""
     rental = await call.services.rentals.release(call.account.account_id, call.pod_id)
-    return _pod(call.services, rental)
+    return shown(call.services, rental)
 
 
 def _new_access(services: Services, rental: Rental, private_key: str | None) -> NewSshAccess:
@@ -114,7 +114,8 @@ def _when(moment_ms: int | None) -> str | None:
     return None if moment_ms is None else rfc3339(moment_ms)
 
 
-def _pod(services: Services, rental: Rental) -> Pod:
+def shown(services: Services, rental: Rental) -> Pod:
+    """Return a rental as it looks from outside."""
     running = rental.phase == "Running"
     return Pod(
         pod_id=rental.pod_id,
