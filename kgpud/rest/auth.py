@@ -15,7 +15,7 @@ from store.db import StoreUnavailable
 
 Admit = Callable[[], Awaitable[Caller | None]]
 
-_WATCH_SECONDS = 2.0
+_WATCH_SECONDS = 1.0
 
 
 class Access(StrEnum):
@@ -66,7 +66,7 @@ def authorize(access: Access, caller: Caller, pod_id: str | None) -> None:
 async def while_admitted(admit: Admit, clock: Clock) -> AsyncIterator[None]:
     """Run the block for as long as its caller is admitted: a token may be revoked meanwhile.
 
-    Ends the block within two seconds of that, with the UserError that `admit` raises.
+    Ends the block within a second of that, with the UserError that `admit` raises.
     """
     try:
         async with asyncio.TaskGroup() as tasks:

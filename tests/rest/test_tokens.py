@@ -12,6 +12,7 @@ from kgpud.rest.routes import ROUTES
 
 from .platform import Platform
 
+
 def example(route: Route) -> tuple[str, str]:
     """Return the route's method, and its path with every parameter filled in."""
     path = re.sub(r"\{(\w+)\}", lambda m: PATH_PARAMETERS[m[1]].example, route.path)
@@ -159,8 +160,7 @@ async def test_an_exec_under_way_ends_with_its_token(platform: Platform, how: st
     cmd = ["sh", "-c", "echo $$ >/tmp/pid; exec sleep 300"]
     running = asyncio.get_running_loop().create_task(platform.exec(user, pod, cmd))
     async with asyncio.timeout(20):
-        while not (pid := (await says("cat /tmp/pid 2>&-")).strip()):
-            await asyncio.sleep(0.02)
+        pid = await says("until [ -s /tmp/pid ]; do sleep 0.02; done; cat /tmp/pid")
         if how == "reissued":
             token = await platform.tokens.issue(user.account_id)
             user = replace(user, token=token)
@@ -171,8 +171,7 @@ async def test_an_exec_under_way_ends_with_its_token(platform: Platform, how: st
         if how == "suspended":
             await platform.accounts.reinstate(user.account_id, "test")
         # The command went with it.
-        while await says(f"kill -0 {pid} 2>&- && echo there"):
-            await asyncio.sleep(0.02)
+        assert await says(f"while kill -0 {pid.strip()} 2>&-; do sleep 0.02; done; echo") == "\n"
 
 
 CODES = {"reissued": "token_revoked", "suspended": "account_suspended"}
