@@ -26,6 +26,7 @@ from gateway.session import Session
 from gateway.settings import Keepalive
 
 _FAREWELL_SECONDS = 3.0
+_LOOK_SECONDS = 0.5
 _STOPPING = Cut(
     "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
 )
@@ -74,6 +75,17 @@ class Bastion:
         for connection in list(self._connections):
             if connection.route is not None and connection.route.rental == rental:
                 connection.dismiss(sentence)
+
+    def open_sessions(self) -> Sequence[str]:
+        """Return the names of the open sessions, as in SessionOpened."""
+        return self._cuts.names()
+
+    async def deserted(self, linger_seconds: float) -> None:
+        """Return once nobody is connected, or nobody has had a session for so long."""
+        quiet = 0.0
+        while quiet < linger_seconds and any(not one.is_closed() for one in self._connections):
+            await asyncio.sleep(_LOOK_SECONDS)
+            quiet = quiet + _LOOK_SECONDS if self._cuts.empty.is_set() else 0.0
 
     @asynccontextmanager
     async def listening(self, sock: socket.socket) -> AsyncIterator[Listener]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +24,9 @@ class Cut:
 
 
 class Cuttable(Protocol):
-    """A session that can be told to end."""
+    """A session that can be told to end. `name` is as in SessionOpened."""
+
+    name: str
 
     def cut(self, how: Cut) -> None:
         """End now, and tell the client why."""
@@ -56,6 +58,10 @@ class Cuts:
         """End a rental's sessions."""
         for session in list(self._sessions.get(rental, ())):
             session.cut(how)
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the open sessions."""
+        return [session.name for sessions in self._sessions.values() for session in sessions]
 
     def cut_all(self, how: Cut) -> None:
         """End every session."""

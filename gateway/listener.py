@@ -43,17 +43,22 @@ class Listener:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def open(self) -> None:
-        """Begin to accept."""
+        """Begin to accept, or begin again."""
         self._sock.setblocking(False)
         self._loop.add_reader(self._sock, self._accept_some)
 
-    def close(self) -> None:
-        """Accept nothing any more. Closing it again does nothing."""
+    def pause(self) -> None:
+        """Let who comes now queue in the kernel, until `open` or for another process to accept."""
         for timer in self._timers.values():
             timer.cancel()
         self._tell()
+        self._timers.clear()
+        self._loop.remove_reader(self._sock)
+
+    def close(self) -> None:
+        """Accept nothing any more. Closing it again does nothing."""
         if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
+            self.pause()
             self._sock.close()
 
     def _accept_some(self) -> None:

@@ -5,7 +5,7 @@ the next one.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -38,10 +38,14 @@ class Audit:
         self._closed: list[SessionEnd] = []
         self._wanted = asyncio.Event()
 
-    async def close_lost(self) -> None:
-        """Close the rows that a killed daemon left open. For its successor, before it serves."""
+    async def close_lost(self, spared: Iterable[str] = ()) -> None:
+        """Close the rows that a killed daemon left open. For the next one, before it serves.
+
+        `spared` are sessions that are known to be open.
+        """
         async with self._db.transaction() as tx:
-            lost = await sessions.close_open(tx, self._clock.now_ms(), DAEMON_LOST)
+            now = self._clock.now_ms()
+            lost = await sessions.close_open(tx, now, DAEMON_LOST, spared)
         if lost:
             log.warning("audit.sessions_lost", sessions=lost)
 
@@ -67,6 +71,12 @@ class Audit:
             return
         self._closed.append(end)
         self._wanted.set()
+
+    def lost(self, names: Iterable[str]) -> None:
+        """Take note of sessions whose daemon died while this one had the store."""
+        now = self._clock.now_ms()
+        for name in names:
+            self.closed(SessionEnd(name, now, None, None, None, DAEMON_LOST))
 
     async def run(self) -> None:
         """Write what comes in and forget what is too old, until cancelled."""

@@ -8,9 +8,9 @@ so that a core can end and another begin while sessions go on.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -24,6 +24,7 @@ from kgpud.accounts import Accounts
 from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
 from kgpud.config import Address, Config
+from kgpud.handover.elders import Elders
 from kgpud.handover.switch import Nobody, Switch
 from kgpud.reasons import POD_LOST
 from kgpud.rest.app import build as build_app
@@ -38,6 +39,8 @@ from store.db import Database
 # A cluster that is away when we start keeps nobody from reading their balance.
 _FIRST_LIST_SECONDS = 15.0
 _BACKLOG = 512
+# More than the cluster has to answer (`cluster.client`).
+_ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,11 @@ class Running:
 
 @dataclass(frozen=True)
 class Front:
-    """SSH, its sessions, and the link to the cluster. `core` is what they ask."""
+    """SSH, its sessions, and the link to the cluster. `core` is what they ask.
+
+    `elders` are daemons before this one that still have sessions. `answering` are HTTP servers of
+    former cores that still have a request.
+    """
 
     cluster: Cluster
     executor: Executor
@@ -69,10 +76,27 @@ class Front:
     bastion: Bastion
     listener: Listener
     core: Switch
+    elders: Elders
+    answering: list[Runner] = field(default_factory=list)
 
     def cut(self, pod_id: str, reason: str) -> None:
-        """End a rental's open sessions at once."""
-        self.bastion.cut(pod_id, reason, farewell(reason))
+        """End a rental's open sessions at once, wherever they are."""
+        told = (pod_id, reason, farewell(reason))
+        self.bastion.cut(*told)
+        self.elders.cut(*told)
+
+    async def deserted(self, linger_seconds: float) -> None:
+        """Return once there are no sessions and no requests, as in `Bastion.deserted`."""
+        await self.bastion.deserted(linger_seconds)
+        for runner in self.answering:
+            await runner.lasted()
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Accept nobody, and let sessions end: by themselves for `seconds`, less with `hurry`."""
+        self.listener.close()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self.bastion.drain(seconds, hurry))
+            both.create_task(self.elders.drain(seconds, hurry))
 
 
 @asynccontextmanager
@@ -99,13 +123,17 @@ async def running(
             try:
                 yield ready
             finally:
-                ssh.listener.close()
-                await ssh.bastion.drain(config.drain.seconds, hurry)
+                await ssh.drain(config.drain.seconds, hurry)
 
 
 @asynccontextmanager
-async def front(config: Config, sock: socket.socket) -> AsyncIterator[Front]:
-    """Hold the SSH listener and its sessions; whom they ask and when it opens is the caller's."""
+async def front(
+    config: Config, sock: socket.socket, wires: Iterable[socket.socket] = ()
+) -> AsyncIterator[Front]:
+    """Hold the SSH listener and its sessions; whom they ask and when it opens is the caller's.
+
+    `wires` lead to the elders.
+    """
     kubernetes = config.cluster
     async with Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace) as cluster:
         switch = Switch()
@@ -121,9 +149,14 @@ async def front(config: Config, sock: socket.socket) -> AsyncIterator[Front]:
             scp_engine=gateway.scp == "engine",
         )
         async with bastion.listening(sock) as listener:
+            elders = Elders(wires)
+            made = Front(cluster, executor, host_keys, bastion, listener, switch, elders)
             try:
-                yield Front(cluster, executor, host_keys, bastion, listener, switch)
+                yield made
             finally:
+                for runner in made.answering:
+                    await runner.cleanup()
+                elders.close()
                 # Nothing is left to wait for.
                 switch.use(Nobody())
 
@@ -142,6 +175,7 @@ async def core(
         clock=clock,
         cluster=front.cluster,
         executor=front.executor,
+        core=front.core,
         host_keys=front.host_keys,
         http=bound(sockets.http),
         ssh=bound(sockets.ssh),
@@ -150,13 +184,16 @@ async def core(
     )
     async with Database.open(config.state / statefolder.DATABASE) as db:
         platform = await build_platform(outside, db)
-        await platform.audit.close_lost()
+        await platform.audit.close_lost(
+            [*front.bastion.open_sessions(), *await front.elders.greet()]
+        )
         front.bastion.remember(await platform.audit.recent_peers(config.ssh.known_days))
         try:
             async with (
                 _looping(platform),
                 _asked(front.core, platform.routing),
-                _serving(platform.services, sockets.http),
+                front.elders.served(platform.routing, platform.audit.lost),
+                _serving(platform.services, sockets.http, front.answering),
             ):
                 yield _running(platform.services)
         finally:
@@ -186,15 +223,24 @@ async def _asked(switch: Switch, routing: Routing) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _serving(services: Services, sock: socket.socket) -> AsyncIterator[None]:
-    """Serve HTTP while the block runs. The socket stays open: what comes later queues."""
+async def _serving(
+    services: Services, sock: socket.socket, answering: list[Runner]
+) -> AsyncIterator[None]:
+    """Serve HTTP while the block runs. The socket stays open: who comes later queues.
+
+    Requests that may outlive the core are left to `answering`.
+    """
     runner = Runner(build_app(services), access_log=None, shutdown_timeout=5)
     await runner.setup()
     try:
         await web.SockSite(runner, sock.dup(), backlog=_BACKLOG).start()
         yield
     finally:
-        await runner.cleanup()
+        await runner.finish(_ANSWER_SECONDS)
+        if runner.lasts:
+            answering.append(runner)
+        else:
+            await runner.cleanup()
 
 
 def _running(services: Services) -> Running:

@@ -1,8 +1,8 @@
-"""SIGTERM and Ctrl-C: once to stop in order, twice to hurry."""
+"""SIGTERM and Ctrl-C: once to stop in order, twice to hurry. SIGUSR2: to reload."""
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,3 +33,14 @@ def stop_signals() -> Iterator[Stop]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def reload_signal(asked: Callable[[], None]) -> Iterator[None]:
+    """Call `asked` at each SIGUSR2 while the block runs; without, it would end the process."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR2, asked)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR2)

@@ -26,22 +26,62 @@ class StateLocked(Exception):
     """Another daemon runs on this folder. The text says which."""
 
 
+class Lock:
+    """The folder's lock, held. It is the open file's (flock(2)): who inherits it shares it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """Return the descriptor, to pass it on."""
+        return self._descriptor
+
+    def sign(self) -> None:
+        """Write down that this process runs on the folder."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Let go of it; it stays held by those who share it. Closing it again does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[Lock]:
     """Make the folder (0700) if it is missing and hold it for this process.
 
     Raises StateLocked, and OSError if it can't be made or written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = Lock(os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(descriptor, 20).decode(errors="replace").strip()
-            raise StateLocked(f"another kgpud (pid {owner}) runs on {folder}") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+            raise StateLocked(f"another kgpud (pid {_signed(lock)}) runs on {folder}") from None
+        lock.sign()
+        yield lock
     finally:
-        os.close(descriptor)
+        lock.close()
+
+
+def owner(folder: Path) -> int | None:
+    """Return the pid of the daemon that runs on a folder, if any. Raises OSError."""
+    try:
+        lock = Lock(os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(_signed(lock) or 0) or None
+    else:
+        return None
+    finally:
+        lock.close()
+
+
+def _signed(lock: Lock) -> str:
+    return os.pread(lock.fileno(), 20, 0).decode(errors="replace").strip()

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
+from gateway.protocols import Core
 from kgpud import statefolder
 from kgpud.accounts import Accounts
 from kgpud.audit import Audit
@@ -30,14 +31,16 @@ from store.db import Database
 class Outside:
     """What the services stand on and is there before them.
 
-    `http` and `ssh` are where the listeners are bound. `cut(pod_id, reason)` ends a rental's
-    sessions at once. `lost_reason` is what a rental ends with whose pod is gone.
+    `core` is what the bastion asks. `http` and `ssh` are where the listeners are bound.
+    `cut(pod_id, reason)` ends a rental's sessions at once. `lost_reason` is what a rental ends with
+    whose pod is gone.
     """
 
     config: Config
     clock: Clock
     cluster: Cluster
     executor: Executor
+    core: Core
     host_keys: HostKeys
     http: Address
     ssh: Address
@@ -111,6 +114,7 @@ def _services(
         rentals=rentals,
         statements=Statements(db),
         executor=outside.executor,
+        core=outside.core,
         host_keys=outside.host_keys,
         clock=outside.clock,
         api_base=config.api_base(outside.http),

@@ -101,6 +101,7 @@ class Database:
         self._writer = writer
         self._reader = Connection(reader)
         self._lock = asyncio.Lock()
+        self.closed = False
 
     @classmethod
     @asynccontextmanager
@@ -116,7 +117,11 @@ class Database:
             async with aiosqlite.connect(path, isolation_level=None) as reader:
                 await _prepare(reader)
                 await reader.execute("PRAGMA query_only = ON")
-                yield cls(writer, reader)
+                opened = cls(writer, reader)
+                try:
+                    yield opened
+                finally:
+                    opened.closed = True
 
     @staticmethod
     @asynccontextmanager
@@ -148,6 +153,7 @@ class Database:
         it is over wholly or not at all. Raises StoreUnavailable; then nothing was written.
         """
         async with self._lock:
+            self._check_open()
             connection = Connection(self._writer)
             try:
                 await connection.run("BEGIN IMMEDIATE")
@@ -163,7 +169,12 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """Lend the read connection. Each statement sees the last commit; it can't write."""
+        self._check_open()
         yield self._reader
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StoreUnavailable("database: another process has it now")
 
     async def _commit(self) -> None:
         with _translated():

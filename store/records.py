@@ -151,7 +151,7 @@ class SessionEnd:
 
     session_id: str
     closed_at: int
-    bytes_in: int
-    bytes_out: int
+    bytes_in: int | None
+    bytes_out: int | None
     exit_status: int | None
     reason: str

@@ -1,5 +1,6 @@
 """Rows of SSH sessions, for whoever must answer later who was in which pod."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from store.db import Connection, Row
@@ -39,11 +40,12 @@ async def close(conn: Connection, ends: Iterable[SessionEnd]) -> None:
     )
 
 
-async def close_open(conn: Connection, now: int, reason: str) -> int:
-    """Close whatever is open; nobody knows what it moved. Return how many there were."""
+async def close_open(conn: Connection, now: int, reason: str, spared: Iterable[str] = ()) -> int:
+    """Close whatever is open but `spared`; nobody knows what it moved. Return how many."""
     return await conn.run(
-        "UPDATE sessions SET closed_at = max(opened_at, ?), reason = ? WHERE closed_at IS NULL",
-        (now, reason),
+        "UPDATE sessions SET closed_at = max(opened_at, ?), reason = ? WHERE closed_at IS NULL"
+        " AND session_id NOT IN (SELECT value FROM json_each(?))",
+        (now, reason, json.dumps(list(spared))),
     )
 
 

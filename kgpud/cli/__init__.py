@@ -9,6 +9,7 @@ _COMMANDS = {
     "dev": ("kgpud.cli.dev:dev", "Run the platform on its embedded local cluster."),
     "demo": ("kgpud.cli.demo:demo", "Walk through a first rental, for real, and check each step."),
     "serve": ("kgpud.cli.serve:serve", "Run the daemon on a configured cluster."),
+    "reload": ("kgpud.cli.reload:reload", "Hand over to a new daemon; sessions go on."),
     "local-cluster": (
         "kgpud.cli.localcluster:local_cluster",
         "Run the embedded local cluster on its own.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from kgpud import daemon, embedded, logs, statefolder
+from kgpud import daemon, embedded, logs, reloading, statefolder
 from kgpud.accounts import Accounts
 from kgpud.cli import devenv
 from kgpud.cli.failing import one_line
@@ -14,11 +14,12 @@ from kgpud.clock import SystemClock
 from kgpud.config import Address, Config
 from kgpud.errors import UserError
 from kgpud.reasons import LOCAL_CLUSTER_STOPPED
-from kgpud.signals import Stop, stop_signals
+from kgpud.signals import Stop, reload_signal, stop_signals
 from kgpud.tokens import Tokens
 from store.records import Account
 
 EMAIL = "dev@localhost"
+_NO_RELOAD = "kgpud dev has no reload, since its pods end with it: stop it and start it again"
 
 
 class _Address(click.ParamType[Address]):
@@ -60,7 +61,11 @@ def dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
 async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
     devenv.remove(state)
     sockets = daemon.Sockets(daemon.bind(http), daemon.bind(ssh))
-    with statefolder.open_log(state / devenv.LOG, os.O_APPEND) as log, stop_signals() as stop:
+    with (
+        statefolder.open_log(state / devenv.LOG, os.O_APPEND) as log,
+        stop_signals() as stop,
+        reload_signal(lambda: reloading.answer(state, error=_NO_RELOAD)),
+    ):
         logs.configure("info", log)
         async with (
             embedded.local_cluster(

@@ -7,11 +7,22 @@ import click
 
 from kgpud.config import ConfigError
 from kgpud.embedded import EmbeddedFailed
+from kgpud.handover.wire import WireClosed
+from kgpud.reloading import ReloadFailed
 from kgpud.statefolder import StateLocked
 from store.db import StoreUnavailable
 from store.migrate import TooNew
 
-_MENDABLE = (ConfigError, EmbeddedFailed, StateLocked, StoreUnavailable, TooNew, OSError)
+_MENDABLE = (
+    ConfigError,
+    EmbeddedFailed,
+    ReloadFailed,
+    StateLocked,
+    StoreUnavailable,
+    TooNew,
+    WireClosed,
+    OSError,
+)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """`kgpud serve`: the daemon on a configured cluster."""
 
 import asyncio
+import contextlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -9,9 +12,11 @@ import click
 from kgpud import daemon, logs, statefolder
 from kgpud.cli.failing import one_line
 from kgpud.clock import SystemClock
-from kgpud.config import DEFAULT_FILE, Config, load
-from kgpud.notify import notify
-from kgpud.signals import stop_signals
+from kgpud.config import DEFAULT_FILE, Address, Config, ConfigError, load
+from kgpud.daemon import Running
+from kgpud.handover.inherited import Inherited, Listening
+from kgpud.serving import Daemon, Holdings
+from kgpud.signals import reload_signal, stop_signals
 
 
 @click.command()
@@ -25,17 +30,53 @@ from kgpud.signals import stop_signals
 )
 def serve(path: Path) -> None:
     """Run the daemon on a configured cluster: a kubeconfig's, or the one it runs in."""
-    with one_line():
-        config = load(path)
-        logs.configure(config.log.level, sys.stderr)
-        asyncio.run(_serve(config))
+    inherited = Inherited.take()
+    try:
+        with one_line():
+            config = load(path)
+            logs.configure(config.log.level, sys.stderr)
+            asyncio.run(_serve(config, inherited))
+    except click.ClickException as error:
+        if inherited:
+            inherited.failed(error.message)
+        raise
 
 
-async def _serve(config: Config) -> None:
-    with statefolder.locked(config.state), stop_signals() as stop:
-        sockets = daemon.Sockets(daemon.bind(config.http.listen), daemon.bind(config.ssh.listen))
-        async with daemon.running(config, sockets, SystemClock(), hurry=stop.hurry) as running:
-            click.echo(f"kgpud serves {running.api_base} and ssh on {running.ssh}", err=True)
-            notify("READY=1")
-            await stop.asked.wait()
-            notify("STOPPING=1")
+async def _serve(config: Config, inherited: Inherited | None) -> None:
+    # The signals first: whoever reads the lock may send one.
+    with stop_signals() as stop, contextlib.ExitStack() as stack:
+        asked = asyncio.Event()
+        stack.enter_context(reload_signal(asked.set))
+        held = stack.enter_context(_held(config, inherited))
+        await Daemon(config, SystemClock(), held, inherited, stop, asked, _say_so).run()
+
+
+def _say_so(running: Running) -> None:
+    click.echo(f"kgpud serves {running.api_base} and ssh on {running.ssh}", err=True)
+
+
+@contextmanager
+def _held(config: Config, inherited: Inherited | None) -> Iterator[Holdings]:
+    """Bind and lock, or take what was inherited. Raises OSError, StateLocked, ConfigError."""
+    if inherited is None:
+        with statefolder.locked(config.state) as lock:
+            yield Holdings(
+                Listening(daemon.bind(config.http.listen), config.http.listen),
+                Listening(daemon.bind(config.ssh.listen), config.ssh.listen),
+                lock,
+            )
+        return
+    if config.state != inherited.state:
+        why = f"is {config.state} now, and was {inherited.state}: that takes a restart"
+        raise ConfigError([f"state: {why}"])
+    with contextlib.closing(statefolder.Lock(inherited.lock)) as lock:
+        http = _kept(inherited.http, config.http.listen)
+        yield Holdings(http, _kept(inherited.ssh, config.ssh.listen), lock)
+
+
+def _kept(listening: Listening, address: Address) -> Listening:
+    """Return the listener that was inherited, or one that is bound to a new address."""
+    if listening.configured == address:
+        return listening
+    listening.sock.close()
+    return Listening(daemon.bind(address), address)

@@ -89,7 +89,7 @@ def _run(
 ) -> T:
     _quiet()
     try:
-        return asyncio.run(_on_the_store(_settings(state, config), opened))
+        return asyncio.run(_on_the_store(configured(state, config), opened))
     except (UserError, ConfigError, TooNew, TooOld, StoreUnavailable) as error:
         raise click.ClickException(str(error).replace("\n", "; ")) from None
     except OSError as error:
@@ -111,7 +111,8 @@ async def _on_the_store(settings: Config, opened: Callable[[Path, Config], Await
     return await opened(path, settings)
 
 
-def _settings(state: Path | None, config: Path | None) -> Config:
+def configured(state: Path | None, config: Path | None) -> Config:
+    """Return the configuration that ``--state`` and ``--config`` mean. Raises ConfigError."""
     if config is None and DEFAULT_FILE.exists():
         config = DEFAULT_FILE
     if config is not None:

@@ -1,6 +1,6 @@
 """What a handler is given: the services, who calls, and the checked body."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
@@ -8,6 +8,7 @@ from typing_extensions import TypeVar
 
 from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
+from gateway.protocols import Core
 from kgpud.accounts import Accounts
 from kgpud.audit import Audit
 from kgpud.catalog import Catalog
@@ -29,7 +30,8 @@ class Services:
     """Everything that the API stands on.
 
     `api_base` ends in ``/v1``; `ssh_host` and `ssh_port` are what users are told; `namespace` is
-    where pods live; `default_image` is for rentals that name none.
+    where pods live; `default_image` is for rentals that name none. `core` is what the bastion asks
+    too.
     """
 
     accounts: Accounts
@@ -39,6 +41,7 @@ class Services:
     rentals: Rentals
     statements: Statements
     executor: Executor
+    core: Core
     host_keys: HostKeys
     clock: Clock
     api_base: str
@@ -54,6 +57,8 @@ class Call(Generic[B, Q]):
     """One request that passed its route's checks.
 
     `path` holds the path's parameters, `headers` those of the route's headers that were sent.
+    A handler calls `lasts` when it needs no store from there on, and may take long: it may outlive
+    the services then, and only `core` goes on.
     """
 
     services: Services
@@ -63,6 +68,7 @@ class Call(Generic[B, Q]):
     body: B
     headers: Mapping[str, str]
     request_id: str
+    lasts: Callable[[], None]
 
     @property
     def account(self) -> Account:

@@ -1,6 +1,8 @@
 """The HTTP server under the application: what aiohttp answers by itself, answered in our shape."""
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -12,15 +14,40 @@ from kgpud.rest import problems, request_id
 
 log = structlog.get_logger()
 
+_TICK_SECONDS = 0.01
+_CANCEL_SECONDS = 1.0
+
 
 class _Connection(RequestHandler):
     """A connection whose requests may be no HTTP at all, and whose client may go meanwhile."""
 
-    __slots__ = ("stops_when_gone",)
+    __slots__ = ("lasts", "owed", "stops_when_gone")
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(*args, **options)
         self.stops_when_gone = False
+        # Whether an answer is owed: a new connection's first request may be on its way.
+        self.owed = True
+        self.lasts = False
+
+    def data_received(self, data: bytes) -> None:
+        """Owe an answer from a request's first byte on."""
+        self.owed = True
+        super().data_received(data)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; another one is owed where the client has asked again already."""
+        sent = await super().finish_response(request, resp, start_time)
+        self.owed = bool(self._messages)
+        self.lasts = self.stops_when_gone = False
+        return sent
+
+    async def end(self, seconds: float) -> None:
+        """Cancel what is being answered, after as many seconds; close the connection."""
+        if self.transport is not None:
+            await self.shutdown(seconds)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop the request that is being answered, if it asked for that."""
@@ -60,6 +87,12 @@ def stop_when_gone(request: web.BaseRequest, *, stops: bool) -> None:
         request.protocol.stops_when_gone = stops
 
 
+def let_last(request: web.BaseRequest) -> None:
+    """Say that what answers this request needs no store from here on: it may outlive its core."""
+    if isinstance(request.protocol, _Connection):
+        request.protocol.lasts = True
+
+
 class _Server(web.Server):
     def __call__(self) -> RequestHandler:
         # The access log is the application's: one line a request, without secrets.
@@ -81,3 +114,46 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(made.request_handler, request_factory=made.request_factory)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a request is being answered that was let to last."""
+        return any(connection.lasts for connection in self._connections())
+
+    async def lasted(self) -> None:
+        """Return once there is no such request."""
+        await _until(lambda: not self.lasts)
+
+    async def finish(self, seconds: float) -> None:
+        """Accept nothing more, answer what was asked, and close; only what `lasts` goes on.
+
+        What takes longer than `seconds` is cancelled. `cleanup` must follow, and ends the rest.
+        """
+        for site in list(self.sites):
+            await site.stop()
+        await asyncio.sleep(_TICK_SECONDS)  # what was accepted in this turn
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_until(self._owes_nothing), seconds)
+        assert self.server is not None
+        self.server.pre_shutdown()
+        async with asyncio.TaskGroup() as ends:
+            for connection in self._connections():
+                if not connection.lasts:
+                    ends.create_task(connection.end(_CANCEL_SECONDS))
+
+    def _owes_nothing(self) -> bool:
+        """Tell whether nobody waits for an answer that will come soon."""
+        return not any(
+            # A GET's is long where it goes on for ever; who asked for that asks again.
+            connection.owed and not connection.lasts and not connection.stops_when_gone
+            for connection in self._connections()
+        )
+
+    def _connections(self) -> Sequence[_Connection]:
+        connections = self.server.connections if self.server is not None else ()
+        return [one for one in connections if isinstance(one, _Connection)]
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - aiohttp tells nobody when it has sent an answer
+        await asyncio.sleep(_TICK_SECONDS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from kgpud.rest import reading, request_id
 from kgpud.rest.auth import Access, Admit, authenticate, authorize, while_admitted
 from kgpud.rest.call import Call, Services
 from kgpud.rest.route import Complete, Route
-from kgpud.rest.server import stop_when_gone
+from kgpud.rest.server import let_last, stop_when_gone
 from kgpud.rest.shapes.base import Answer
 from kgpud.rest.shapes.pages import Page
 from kgpud.rest.shapes.streams import Stream
@@ -62,6 +63,7 @@ async def _call(
         headers=headers,
         body=body,
         request_id=request_id.of(request),
+        lasts=partial(let_last, request),
     )
 
 

@@ -26,6 +26,7 @@ from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
 from kgpud.rest.server import Runner
+from kgpud.routing import Routing
 from kgpud.statements import Statements
 from kgpud.tokens import Tokens
 from store import installation
@@ -77,6 +78,7 @@ class Platform:
         accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=4)
         settings = RentSettings(Installation(ours, "http://127.0.0.1/v1"), config.images.allows)
         rentals = Rentals(db, clock, cluster, catalog, tokens, settings, lambda _pod, _reason: None)
+        audit = Audit(db, clock, kept_days=1)
         reconcile = Reconcile(
             db, clock, cluster, view, rentals, installation=ours, delete_grace_seconds=0
         )
@@ -94,6 +96,7 @@ class Platform:
             catalog=catalog,
             rentals=rentals,
             statements=Statements(db),
+            core=Routing(rentals, accounts, audit, clock, NAMESPACE, config.rentals),
             executor=Executor(cluster),
             host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,

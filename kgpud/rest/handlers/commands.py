@@ -22,6 +22,7 @@ async def exec_command(call: Call[Exec]) -> Completed:
     services, body = call.services, call.body
     pod = await _ready_pod(call)
     begun = time.monotonic()
+    call.lasts()
     try:
         done = await capture.run(
             services.executor,
@@ -37,7 +38,8 @@ async def exec_command(call: Call[Exec]) -> Completed:
         raise UserError(Code.EXEC_FAILED, str(error)) from error
     except ClusterError as error:
         raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer") from error
-    await services.rentals.activity.note(call.pod_id, services.clock.now_ms())
+    sent = len(body.stdin) + sum(len(word) for word in body.cmd)
+    await services.core.activity(call.pod_id, sent, len(done.stdout) + len(done.stderr))
     return Completed(
         exit_code=done.exit_code,
         stdout=done.stdout.decode(errors="replace"),
