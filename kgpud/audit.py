@@ -5,12 +5,12 @@ the next one.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from kgpud.clock import Clock
-from store import sessions
+from store import events, sessions
 from store.db import Database, StoreUnavailable
 from store.records import Session, SessionEnd
 
@@ -28,14 +28,25 @@ _MAX_PEERS = 65_536
 
 
 class Audit:
-    """Takes what sessions report and writes it. `run` must run meanwhile, `finish` comes last."""
+    """Takes what sessions report and writes it. `run` must run meanwhile, `finish` comes last.
 
-    def __init__(self, db: Database, clock: Clock, *, kept_days: int) -> None:
+    `tell` is told each rental that something was written about.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        *,
+        kept_days: int,
+        tell: Callable[[str], None] = lambda _pod_id: None,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._kept_ms = kept_days * _DAY_SECONDS * 1000
         self._opened: list[Session] = []
         self._closed: list[SessionEnd] = []
+        self._tell = tell
         self._wanted = asyncio.Event()
 
     async def close_lost(self, spared: Iterable[str] = ()) -> None:
@@ -123,6 +134,8 @@ class Audit:
             await sessions.insert(tx, opened)
             await sessions.close(tx, closed)
         del self._opened[: len(opened)], self._closed[: len(closed)]
+        for pod_id in {row.pod_id for row in opened} | {row.pod_id for row in closed}:
+            self._tell(pod_id)
 
     async def _write(self) -> None:
         while True:
@@ -149,3 +162,4 @@ class Audit:
         while gone == _FORGET_AT_ONCE:
             async with self._db.transaction() as tx:
                 gone = await sessions.forget(tx, before, _FORGET_AT_ONCE)
+                gone = max(gone, await events.forget(tx, before, _FORGET_AT_ONCE))

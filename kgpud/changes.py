@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 
 class Changes:
-    """Who waits for which rental, by pod id."""
+    """Who waits for which rental, by pod id.
+
+    `closed` says that we stop: nobody need wait for anything any more.
+    """
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.closed = False
 
     @contextmanager
     def of(self, pod_id: str) -> Iterator[asyncio.Event]:
@@ -28,3 +32,10 @@ class Changes:
         """Wake who waits for this rental: its row has changed, and the change is written."""
         for changed in self._waiting.get(pod_id, ()):
             changed.set()
+
+    def close(self) -> None:
+        """Wake everybody: we stop."""
+        self.closed = True
+        for waiting in self._waiting.values():
+            for changed in waiting:
+                changed.set()

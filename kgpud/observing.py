@@ -3,19 +3,23 @@
 from dataclasses import dataclass, replace
 
 from kgpud import reasons
-from kgpud.cluster.pods import PodState
-from store.records import Rental
+from kgpud.cluster.pods import PULLING, PodState
+from store.records import EventKind, Rental
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A rental as it becomes. `end_reason` is set where the pod's state ends a live rental."""
+    """A rental as it becomes. `end_reason` is set where the pod's state ends a live rental.
+
+    `happened` are the events, kind and detail, that the rental's row alone doesn't tell of.
+    """
 
     rental: Rental
     end_reason: str | None = None
     end_at: int = 0
     failed: bool = False
     gone: bool = False
+    happened: tuple[tuple[EventKind, str], ...] = ()
 
 
 def observe(rental: Rental, pod: PodState, now: int) -> Observed:
@@ -43,10 +47,26 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
         pending_reason=None if started is not None else pod.pending_reason,
     )
     if pod.failure is None and not pod.deleting and not pod.deleted:
-        return Observed(seen)
+        return Observed(seen, happened=_happened(rental, seen))
     at = finished if finished is not None else now
     reason = _why(pod.failure, ran=started is not None)
-    return Observed(seen, reason, at, failed=pod.failure is not None, gone=gone)
+    return Observed(
+        seen,
+        reason,
+        at,
+        failed=pod.failure is not None,
+        gone=gone,
+        happened=_happened(rental, seen),
+    )
+
+
+def _happened(before: Rental, now: Rental) -> tuple[tuple[EventKind, str], ...]:
+    found: list[tuple[EventKind, str]] = []
+    if before.node is None and now.node is not None:
+        found.append(("scheduled", now.node))
+    if now.pending_reason == PULLING != before.pending_reason:
+        found.append(("pulling", now.image))
+    return tuple(found)
 
 
 def _why(failure: str | None, *, ran: bool) -> str:

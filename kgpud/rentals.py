@@ -20,7 +20,7 @@ from kgpud.metering import Ended, close_rental
 from kgpud.reasons import RETURNED
 from kgpud.renting import RentRequest, RentSettings
 from kgpud.tokens import Tokens
-from store import bills, keys, rentals
+from store import bills, events, keys, rentals
 from store.db import Connection, Database
 from store.records import Rental
 from store.rentals import Which
@@ -196,6 +196,8 @@ class Rentals:
                 return
         async with self._db.transaction() as tx:
             changes = _changes(await rentals.some(tx, seen), seen, now)
+            told = [(c.rental.pod_id, now, *event) for c in changes for event in c.happened]
+            await events.add(tx, told)
             await rentals.save_observed(tx, [change.rental for change in changes])
             ended = [await _close(tx, c, now) for c in changes if c.end_reason is not None]
             await rentals.save_gone(tx, [c.rental.pod_id for c in changes if c.gone], now)

@@ -105,6 +105,7 @@ class Routing:
         self._audit.closed(
             SessionEnd(
                 session.session,
+                session.rental,
                 self._clock.now_ms(),
                 session.bytes_in,
                 session.bytes_out,

@@ -16,6 +16,7 @@ from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
 from kgpud.config import Address, Config
+from kgpud.history import History
 from kgpud.metering import Metering
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
@@ -73,7 +74,7 @@ async def build(outside: Outside, db: Database) -> Platform:
     catalog = Catalog(view, config.gpu)
     rentals = Rentals(db, clock, cluster, catalog, tokens, settings, outside.cut)
     accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus)
-    audit = Audit(db, clock, kept_days=config.ssh.audit_days)
+    audit = Audit(db, clock, kept_days=config.ssh.audit_days, tell=rentals.changes.tell)
     metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
     reconcile = Reconcile(
         db,
@@ -113,6 +114,7 @@ def _services(
         catalog=catalog,
         rentals=rentals,
         statements=Statements(db),
+        history=History(db, rentals),
         executor=outside.executor,
         core=outside.core,
         host_keys=outside.host_keys,

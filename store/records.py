@@ -7,6 +7,19 @@ Role = Literal["user", "maintainer"]
 AccountStatus = Literal["pending", "approved", "suspended"]
 LedgerKind = Literal["trial", "topup", "correction", "refund", "usage"]
 Phase = Literal["Pending", "Running", "Terminating", "Ended", "Failed"]
+EventKind = Literal[
+    "created",
+    "scheduled",
+    "pulling",
+    "started",
+    "ready",
+    "idle_warning",
+    "low_balance",
+    "key_rotated",
+    "session_opened",
+    "session_closed",
+    "ended",
+]
 
 
 @dataclass(frozen=True)
@@ -150,8 +163,25 @@ class SessionEnd:
     """How a session ended, as in Session."""
 
     session_id: str
+    pod_id: str
     closed_at: int
     bytes_in: int | None
     bytes_out: int | None
     exit_status: int | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a rental. `seq` counts the rental's events from 1.
+
+    `detail` is ``scheduled``'s node, ``pulling``'s image, ``idle_warning``'s and ``low_balance``'s
+    minutes, ``key_rotated``'s fingerprint, a session's kind or why it closed, ``ended``'s reason.
+    """
+
+    pod_id: str
+    seq: int
+    at: int
+    kind: EventKind
+    detail: str
+    session_id: str | None

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -39,6 +39,7 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
         add(route.path, serving.handler(route, services), expect_handler=_expect)
     app.on_response_prepare.append(_stamp)
+    app.on_shutdown.append(_closer(services))
     return app
 
 
@@ -118,6 +119,14 @@ def _template(request: web.Request) -> str | None:
 
 async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
     request_id.stamp(response, request_id.of(request))
+
+
+def _closer(services: Services) -> Callable[[web.Application], Awaitable[None]]:
+    async def close(_app: web.Application) -> None:
+        """Let go of those who wait for something to happen: nobody stops while they do."""
+        services.rentals.changes.close()
+
+    return close
 
 
 async def _expect(_request: web.Request) -> None:

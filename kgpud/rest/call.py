@@ -14,8 +14,10 @@ from kgpud.audit import Audit
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
+from kgpud.history import History
 from kgpud.life_settings import Life
 from kgpud.rentals import Rentals
+from kgpud.rest.auth import Admit
 from kgpud.rest.shapes.base import Body, Query
 from kgpud.statements import Statements
 from kgpud.tokens import Caller, Tokens
@@ -40,6 +42,7 @@ class Services:
     catalog: Catalog
     rentals: Rentals
     statements: Statements
+    history: History
     executor: Executor
     core: Core
     host_keys: HostKeys
@@ -59,6 +62,7 @@ class Call(Generic[B, Q]):
     `path` holds the path's parameters, `headers` those of the route's headers that were sent.
     A handler calls `lasts` when it needs no store from there on, and may take long: it may outlive
     the services then, and only `core` goes on.
+    `admit` raises UserError once the caller may not call any more.
     """
 
     services: Services
@@ -69,6 +73,7 @@ class Call(Generic[B, Q]):
     headers: Mapping[str, str]
     request_id: str
     lasts: Callable[[], None]
+    admit: Admit
 
     @property
     def account(self) -> Account:

@@ -7,7 +7,7 @@ so is the description of it.
 from kgpud.errors import Code
 from kgpud.rest.admin_routes import ADMIN_ROUTES
 from kgpud.rest.auth import Access
-from kgpud.rest.handlers import account, commands, hostkeys, menu, pods
+from kgpud.rest.handlers import account, commands, events, hostkeys, menu, pods
 from kgpud.rest.route import Route
 
 ROUTES = (
@@ -34,6 +34,13 @@ ROUTES = (
         ),
     ),
     Route("GET", "/v1/pods/{pod_id}", pods.get_pod, Access.OWN_POD),
+    Route(
+        "GET",
+        "/v1/pods/{pod_id}/events",
+        events.list_events,
+        Access.OWN_POD,
+        headers=(events.ACCEPT, events.LAST_EVENT_ID),
+    ),
     Route(
         "PATCH",
         "/v1/pods/{pod_id}",

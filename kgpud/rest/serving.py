@@ -64,6 +64,7 @@ async def _call(
         body=body,
         request_id=request_id.of(request),
         lasts=partial(let_last, request),
+        admit=admit,
     )
 
 

@@ -83,7 +83,7 @@ def check_described(method: str, path: str, reply: Reply) -> None:
         return
     described = operation["responses"].get(str(reply.status))
     assert described, f"{method} {path}: a {reply.status} is not described"
-    (content,) = described["content"].values()
+    content = described["content"][reply.headers["Content-Type"].partition(";")[0]]
     schema = {**content["schema"], "components": DOCUMENT["components"]}
     jsonschema.validate(reply.body, schema, jsonschema.Draft202012Validator)
     if reply.status >= 400:

@@ -22,6 +22,7 @@ from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
 from kgpud.config import Config
+from kgpud.history import History
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
@@ -97,6 +98,7 @@ class Platform:
             rentals=rentals,
             statements=Statements(db),
             core=Routing(rentals, accounts, audit, clock, NAMESPACE, config.rentals),
+            history=History(db, rentals),
             executor=Executor(cluster),
             host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,

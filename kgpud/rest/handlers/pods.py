@@ -5,6 +5,7 @@ from kgpud.idle import idle_ms, release_at, warns
 from kgpud.reasons import sentence
 from kgpud.rentals import RentRequest
 from kgpud.rest.call import Call, Services
+from kgpud.rest.shapes.events import WaitQuery
 from kgpud.rest.shapes.pages import Page, page
 from kgpud.rest.shapes.pods import (
     Idle,
@@ -65,10 +66,20 @@ async def rent_pod(call: Call[Rent]) -> Rented:
     )
 
 
-async def get_pod(call: Call) -> Pod:
-    """Show one rental, for as long as its row remains."""
-    rental = await call.services.rentals.get(call.account.account_id, call.pod_id)
-    return shown(call.services, rental)
+async def get_pod(call: Call[None, WaitQuery]) -> Pod:
+    """Show one rental, for as long as its row remains.
+
+    With `wait` the answer comes when that is so, which saves asking again and again.
+    """
+    services, query, mine = call.services, call.query, call.account.account_id
+    if query.wait is None:
+        return shown(services, await services.rentals.get(mine, call.pod_id))
+    ready = query.wait == "ready"
+    rental = await services.history.until(
+        mine, call.pod_id, lambda rental: ready and is_ready(rental), query.timeout
+    )
+    await call.admit()
+    return shown(services, rental)
 
 
 async def rotate_key(call: Call[Rotate]) -> Rotated:
@@ -84,6 +95,11 @@ async def release_pod(call: Call) -> Pod:
     """End the rental; for an ended one, just show it."""
     rental = await call.services.rentals.release(call.account.account_id, call.pod_id)
     return shown(call.services, rental)
+
+
+def is_ready(rental: Rental) -> bool:
+    """Tell whether a rental's pod can be used."""
+    return rental.phase == "Running" and rental.ready
 
 
 def _new_access(services: Services, rental: Rental, private_key: str | None) -> NewSshAccess:
@@ -116,12 +132,11 @@ def _when(moment_ms: int | None) -> str | None:
 
 def shown(services: Services, rental: Rental) -> Pod:
     """Return a rental as it looks from outside."""
-    running = rental.phase == "Running"
     return Pod(
         pod_id=rental.pod_id,
         name=rental.name,
         phase=rental.phase,
-        ready=running and rental.ready,
+        ready=is_ready(rental),
         pending_reason=rental.pending_reason if rental.phase == "Pending" else None,
         image=rental.image,
         gpu_model=rental.gpu_model,

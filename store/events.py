@@ -1,0 +1,38 @@
+"""Rows of what happened to rentals. Most are written by triggers, with the row that says so."""
+
+from collections.abc import Iterable, Sequence
+
+from store.db import Connection
+from store.records import Event, EventKind
+
+
+async def add(conn: Connection, events: Iterable[tuple[str, int, EventKind, str]]) -> None:
+    """Append events that no other row tells of: pod id, time, kind and detail of each."""
+    await conn.run_many(
+        "INSERT INTO events (pod_id, seq, at, kind, detail)"
+        " SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4 FROM events WHERE pod_id = ?1",
+        events,
+    )
+
+
+async def after(conn: Connection, pod_id: str, seq: int, limit: int) -> Sequence[Event]:
+    """Return up to `limit` events of a rental that follow number `seq`, oldest first."""
+    rows = await conn.rows(
+        "SELECT pod_id, seq, at, kind, detail, session_id FROM events"
+        " WHERE pod_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (pod_id, seq, limit),
+    )
+    return [Event(*row) for row in rows]
+
+
+async def forget(conn: Connection, before: int, limit: int) -> int:
+    """Delete up to `limit` events of rentals that ended before a time; return how many.
+
+    How a rental began and ended stays.
+    """
+    return await conn.run(
+        "DELETE FROM events WHERE (pod_id, seq) IN (SELECT pod_id, seq FROM events"
+        " JOIN rentals USING (pod_id) WHERE ended_at < ? AND kind NOT IN ('created', 'ended')"
+        " LIMIT ?)",
+        (before, limit),
+    )
