@@ -133,8 +133,10 @@ class Audit:
         async with self._db.transaction() as tx:
             await sessions.insert(tx, opened)
             await sessions.close(tx, closed)
+            names = {row.session_id for row in opened} | {row.session_id for row in closed}
+            about = await sessions.pods_of(tx, names)
         del self._opened[: len(opened)], self._closed[: len(closed)]
-        for pod_id in {row.pod_id for row in opened} | {row.pod_id for row in closed}:
+        for pod_id in about:
             self._tell(pod_id)
 
     async def _write(self) -> None:

@@ -105,7 +105,6 @@ class Routing:
         self._audit.closed(
             SessionEnd(
                 session.session,
-                session.rental,
                 self._clock.now_ms(),
                 session.bytes_in,
                 session.bytes_out,

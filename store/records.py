@@ -163,7 +163,6 @@ class SessionEnd:
     """How a session ended, as in Session."""
 
     session_id: str
-    pod_id: str
     closed_at: int
     bytes_in: int | None
     bytes_out: int | None

@@ -40,6 +40,15 @@ async def close(conn: Connection, ends: Iterable[SessionEnd]) -> None:
     )
 
 
+async def pods_of(conn: Connection, session_ids: Iterable[str]) -> list[str]:
+    """Return the ids of the rentals that these sessions are of."""
+    rows = await conn.rows(
+        "SELECT DISTINCT pod_id FROM sessions WHERE session_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(session_ids)),),
+    )
+    return [str(row["pod_id"]) for row in rows]
+
+
 async def close_open(conn: Connection, now: int, reason: str, spared: Iterable[str] = ()) -> int:
     """Close whatever is open but `spared`; nobody knows what it moved. Return how many."""
     return await conn.run(

@@ -26,7 +26,7 @@ def began(name: str, at: int = START_MS) -> Session:
 
 
 def ended(name: str, at: int = START_MS + 5) -> SessionEnd:
-    return SessionEnd(name, POD, at, 10, 20, 0, "exit")
+    return SessionEnd(name, at, 10, 20, 0, "exit")
 
 
 @pytest.fixture

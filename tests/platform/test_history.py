@@ -106,7 +106,7 @@ async def test_sessions_are_told_with_their_rows(still: World, clock: ManualCloc
             audit.opened(session)
             await audit.flush()
         assert words(await anext(followed)) == ["session_opened(shell)"]
-        audit.closed(SessionEnd("s1", pod_id, START_MS + 9, 1, 2, 0, "exit"))
+        audit.closed(SessionEnd("s1", START_MS + 9, 1, 2, 0, "exit"))
         async with asyncio.TaskGroup() as group:
             asleep = group.create_task(following(followed))
             await asyncio.sleep(0)
