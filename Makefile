@@ -35,9 +35,10 @@ clean:
 	@.ci/venv $(PYTHON) '.[local]'
 	@touch $@
 
-# To test: besides, an sshd to compare with, the other clients, and busybox for bare:latest.
+# To test: besides, an sshd to compare with, its own tests, the other clients, and busybox for
+# bare:latest.
 .venv/.test: pyproject.toml
-	@.ci/packages openssh-client openssh-server rsync curl jq sshfs busybox-static procps \
-	  putty-tools dropbear-bin lftp
+	@.ci/packages openssh-client openssh-server openssh-tests rsync curl jq sshfs busybox-static \
+	  procps putty-tools dropbear-bin lftp git
 	@.ci/venv $(PYTHON) '.[test]'
 	@touch $@ .venv/.run
