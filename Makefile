@@ -35,10 +35,10 @@ clean:
 	@.ci/venv $(PYTHON) '.[local]'
 	@touch $@
 
-# To test: besides, an sshd to compare with, its own tests, the other clients, and busybox for
-# bare:latest.
+# To test: besides, an sshd to compare with, its own tests, the other clients, busybox for
+# bare:latest, and a python3 in /usr for Ansible's modules in a pod.
 .venv/.test: pyproject.toml
 	@.ci/packages openssh-client openssh-server openssh-tests rsync curl jq sshfs busybox-static \
-	  procps putty-tools dropbear-bin lftp git
+	  procps putty-tools dropbear-bin lftp git python3
 	@.ci/venv $(PYTHON) '.[test]'
 	@touch $@ .venv/.run

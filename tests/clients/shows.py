@@ -1,6 +1,6 @@
 """What works with which client: one table, made of what the tests say that they show."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,15 @@ CLAIMS: list[Claim] = []
 
 
 def shows(
-    client: str, what: str, *, on: tuple[str, ...] = (DEFAULT, BARE), answer: str = YES
+    clients: str, *whats: str, on: tuple[str, ...] = (DEFAULT, BARE), answer: str = YES
 ) -> Callable[[Test], Test]:
-    """Run a test on each image, as `image`, and put what it shows into the table."""
-    assert client in CLIENTS
-    CLAIMS.extend(Claim(client, what, image, answer) for image in on)
+    """Run a test on each image, as `image`, and put what it shows into the table.
+
+    `clients` are names of `CLIENTS`, separated by ``|``.
+    """
+    for client in clients.split(" | "):
+        assert client in CLIENTS, client
+        CLAIMS.extend(Claim(client, what, image, answer) for what in whats for image in on)
 
     def marked(test: Test) -> Test:
         as_marked: Test = pytest.mark.parametrize("image", on, indirect=True, ids=short)(test)
@@ -62,17 +66,23 @@ def short(image: Any) -> str:
     return str(image).partition(":")[0]
 
 
-def table() -> str:
-    """Return the table in Markdown. ValueError where two tests disagree or a cell has none."""
+def table(claims: Sequence[Claim] = CLAIMS) -> str:
+    """Return the table in Markdown: a row for what a client does alike on each image.
+
+    ValueError where two tests disagree or an image is missing.
+    """
     cells: dict[tuple[str, str], dict[str, str]] = {}
-    for claim in CLAIMS:
-        row = cells.setdefault((claim.client, claim.what), {})
-        if row.setdefault(claim.image, claim.answer) != claim.answer:
+    for claim in claims:
+        answers = cells.setdefault((claim.client, claim.what), {})
+        if answers.setdefault(claim.image, claim.answer) != claim.answer:
             raise ValueError(f"two answers: {claim}")
-    lines = [f"| client | what | `{DEFAULT}` | `{BARE}` |", "|---|---|---|---|"]
+    rows: dict[tuple[str, str, str], list[str]] = {}
     for client, what in sorted(cells, key=lambda cell: CLIENTS.index(cell[0])):
-        row = cells[client, what]
-        if set(row) != {DEFAULT, BARE}:
-            raise ValueError(f"{client}, {what}: shown on {set(row)} only")
-        lines.append(f"| {client} | {what} | {row[DEFAULT]} | {row[BARE]} |")
+        answers = cells[client, what]
+        if set(answers) != {DEFAULT, BARE}:
+            raise ValueError(f"{client}, {what}: shown on {set(answers)} only")
+        rows.setdefault((client, answers[DEFAULT], answers[BARE]), []).append(what)
+    lines = [f"| | | `{DEFAULT}` | `{BARE}` |", "|---|---|---|---|"]
+    for (client, default, bare), whats in rows.items():
+        lines.append(f"| {client} | {'; '.join(whats)} | {default} | {bare} |")
     return "\n".join(lines) + "\n"

@@ -8,14 +8,24 @@ from gateway.wrapper import Command, Kind
 from .shells import Shell, run
 
 
-def test_an_image_without_rsync_says_what_to_install(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        (b"rsync --server -logDtpre.iLsfxCIvu . /workspace/", b"rsync"),
+        (b"git-upload-pack '/workspace/it'\\''s.git'", b"git"),
+        (b"git-receive-pack 'x.git'", b"git"),
+        (b"git-upload-archive 'x.git'", b"git"),
+    ],
+)
+def test_an_image_without_it_says_what_to_install(
+    shell: Shell, text: bytes, program: bytes
+) -> None:
     tools = shell.folder / "bin"
-    text = absent.explained(b"rsync --server -logDtpre.iLsfxCIvu . /workspace/")
-    command = Command(Kind.COMMAND, [text])
+    command = Command(Kind.COMMAND, [absent.explained(text)])
     ran = run(shell, command, environment={"PATH": str(tools)})
     assert ran.codes == {127}
     [line] = ran.err.splitlines()
-    assert line.startswith(b"kgpud: this image has no rsync; install it")
+    assert line.startswith(b"kgpud: this image has no %s; install it in the pod" % program)
     assert not ran.out
 
 
@@ -30,6 +40,8 @@ def test_an_image_with_rsync_runs_it(shell: Shell) -> None:
     assert not ran.err
 
 
-@pytest.mark.parametrize("text", [b"rsync a b", b"rsync --serverless", b"echo rsync --server "])
+@pytest.mark.parametrize(
+    "text", [b"rsync a b", b"rsync --serverless", b"echo rsync --server ", b"git status"]
+)
 def test_other_commands_are_left_alone(text: bytes) -> None:
     assert absent.explained(text) == text

@@ -84,12 +84,12 @@ class _Fields:
 class Client:
     """Speaks to a server at the other end of a socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, offers: int = 3) -> None:
         sock.settimeout(20)
         self._file = sock.makefile("rwb")
         self._next = 0
         self._answers: dict[int, Answer] = {}
-        self._file.write(struct.pack(">IBI", 5, 1, 3))
+        self._file.write(struct.pack(">IBI", 5, 1, offers))
         self._file.flush()
         fields = _Fields(self._packet())
         assert (fields.number(1), fields.number()) == (2, 3)
