@@ -93,7 +93,7 @@ def test_forwarding(image: Pod) -> None:
 
 DATA = bytes(range(256)) * 8000
 ZEROS = bytes(2_000_000)
-# What the client sends before it ends its side (None: it never does), the command, what comes of it.
+# What the client sends before it ends its side (None: it never does), the command, what comes.
 HALVES = [
     (b"", "cat; sleep 0.3; echo late", 0, b"late\n", b""),
     (DATA, "cat; exit 3", 3, DATA, b""),
