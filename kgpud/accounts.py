@@ -18,11 +18,20 @@ log = structlog.get_logger()
 class Accounts:
     """Everything that is done to accounts. Every method raises UserError where it says no."""
 
-    def __init__(self, db: Database, clock: Clock, *, trial_credits: int, quota_gpus: int) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        *,
+        trial_credits: int,
+        quota_gpus: int,
+        quota_cpu_pods: int,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._trial_credits = trial_credits
         self._quota_gpus = quota_gpus
+        self._quota_cpu_pods = quota_cpu_pods
 
     async def add(self, email: str, name: str, role: Role = "user") -> Account:
         """Make a pending account without credits.
@@ -38,6 +47,7 @@ class Accounts:
             role=role,
             status="pending",
             quota_gpus=self._quota_gpus,
+            quota_cpu_pods=self._quota_cpu_pods,
             balance=0,
             created_at=self._clock.now_ms(),
             approved_at=None,
@@ -99,13 +109,13 @@ class Accounts:
         who: str,
         *,
         quota_gpus: int | None = None,
+        quota_cpu_pods: int | None = None,
         role: Role | None = None,
     ) -> Account:
         """Change what is given. What an account rents already goes on above a smaller quota."""
         async with self._db.transaction() as tx:
             account = await _found(tx, email_or_id)
-            if quota_gpus is not None:
-                await accounts.set_quota(tx, account.account_id, quota_gpus)
+            await accounts.set_quota(tx, account.account_id, quota_gpus, quota_cpu_pods)
             if role is not None:
                 await accounts.set_role(tx, account.account_id, role)
             account = await _found(tx, account.account_id)
@@ -113,13 +123,19 @@ class Accounts:
             "account.changed",
             account=account.account_id,
             quota_gpus=account.quota_gpus,
+            quota_cpu_pods=account.quota_cpu_pods,
             role=account.role,
             who=who,
         )
         return account
 
-    async def credit(self, email_or_id: str, amount: int, *, who: str, note: str) -> LedgerLine:
-        """Top up, or correct downwards where `amount` is negative, but never below 0."""
+    async def credit(
+        self, email_or_id: str, amount: int, *, who: str, note: str, correction: bool = False
+    ) -> LedgerLine:
+        """Top up, or correct in either direction, but never below 0.
+
+        What takes credits away is always a correction.
+        """
         async with self._db.transaction() as tx:
             account = await _found(tx, email_or_id)
             if amount == 0 or account.balance + amount < 0:
@@ -133,7 +149,7 @@ class Accounts:
                 account.account_id,
                 amount,
                 at=self._clock.now_ms(),
-                kind="topup" if amount > 0 else "correction",
+                kind="correction" if correction or amount < 0 else "topup",
                 who=who,
                 note=note,
             )

@@ -118,6 +118,8 @@ class Config:
     trial_credits: Annotated[int, Strict(), Field(ge=0, le=CREDITS_LIMIT)] = 100_000
     #: GPUs that a new account may rent at the same time.
     quota_gpus: Annotated[int, Strict(), Field(ge=0, le=10_000)] = 4
+    #: Pods without a GPU that a new account may rent at the same time.
+    quota_cpu_pods: Annotated[int, Strict(), Field(ge=0, le=10_000)] = 4
     http: Http = Http()
     ssh: Ssh = Ssh()
     cluster: Kubernetes = Kubernetes()

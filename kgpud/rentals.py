@@ -1,7 +1,7 @@
 """All policy of a rental's life: rent, rotate, observe, release."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -47,6 +47,9 @@ class Rotated:
     private_key: str | None = field(repr=False)
 
 
+Admitted = Callable[[Connection, Rented], Awaitable[None]]
+
+
 class Rentals:
     """The rentals of this installation. Methods raise UserError where they say no.
 
@@ -76,9 +79,12 @@ class Rentals:
         self.sweep_wanted = asyncio.Event()
         self.changes = Changes()
 
-    async def rent(self, account_id: str, request: RentRequest) -> Rented:
+    async def rent(
+        self, account_id: str, request: RentRequest, admitted: Admitted | None = None
+    ) -> Rented:
         """Rent a pod for an approved account.
 
+        `admitted` is called in the transaction that writes the rental; both happen or neither.
         Raises UserError: VALIDATION_FAILED, DUPLICATE, QUOTA_EXCEEDED, NO_CAPACITY,
         INSUFFICIENT_CREDITS; CLUSTER_UNREACHABLE or INTERNAL if there is no pod because of us.
         """
@@ -89,10 +95,13 @@ class Rentals:
         if not self._catalog.fresh:
             raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer; try again soon")
         async with self._db.transaction() as tx:
-            rental, left = await renting.admit(tx, draft, key, self._settings, self._catalog)
+            rental, left = await renting.admit(tx, draft, key, self._catalog)
+            rented = Rented(rental, left, key.private_key)
+            if admitted is not None:
+                await admitted(tx, rented)
         log.info("rental.created", pod_id=rental.pod_id, account=account_id)
-        rental = await self._create(rental, request)
-        return Rented(rental, left, key.private_key)
+        await self._create(rental, request)
+        return rented
 
     async def get(self, account_id: str | None, pod_id: str) -> Rental:
         """Return a rental, ended ones too; anybody's if `account_id` is None. NOT_FOUND."""
@@ -110,10 +119,10 @@ class Rentals:
         async with self._db.reading() as rx:
             return await rentals.by_fingerprint(rx, fingerprint)
 
-    async def gpus_used(self, account_id: str) -> int:
-        """Return how many GPUs the account's live rentals have."""
+    async def in_use(self, account_id: str) -> tuple[int, int]:
+        """Return the account's GPUs in live rentals, and its live rentals without a GPU."""
         async with self._db.reading() as rx:
-            return (await rentals.in_use(rx, account_id))[0]
+            return await rentals.in_use(rx, account_id)
 
     async def burn_per_hour(self, account_id: str) -> int:
         """Return what the account's running rentals cost per hour together."""
@@ -206,7 +215,7 @@ class Rentals:
         for one in ended:
             self.on_ended(one.pod_id, one.reason)
 
-    async def _create(self, rental: Rental, request: RentRequest) -> Rental:
+    async def _create(self, rental: Rental, request: RentRequest) -> None:
         token = self._tokens.pod_token(rental.pod_id)
         try:
             acknowledged = await renting.create(
@@ -224,7 +233,6 @@ class Rentals:
             raise renting.as_user_error(error) from error
         if acknowledged:
             await self._acknowledge(rental.pod_id)
-        return rental
 
     async def _acknowledge(self, pod_id: str) -> None:
         async with self._db.transaction() as tx:

@@ -44,11 +44,10 @@ class RentRequest:
 
 @dataclass(frozen=True)
 class RentSettings:
-    """What the operator decided. `cpu_rentals` bounds an account's live rentals without a GPU."""
+    """What the operator decided."""
 
     installation: Installation
     allows_image: Callable[[str], bool]
-    cpu_rentals: int = 4
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,7 @@ def draft(
     )
 
 
-async def admit(
-    tx: Connection, rental: Rental, key: Key, settings: RentSettings, catalog: Catalog
-) -> tuple[Rental, int]:
+async def admit(tx: Connection, rental: Rental, key: Key, catalog: Catalog) -> tuple[Rental, int]:
     """Check what only a transaction can, and write the rental and its key.
 
     Returns the rental and the balance less one hour at its rate. Raises DUPLICATE,
@@ -119,7 +116,7 @@ async def admit(
     if account is None or account.status != "approved":
         raise UserError(Code.ACCOUNT_SUSPENDED, "this account may not rent")
     await check_unused(tx, key.public.fingerprint)
-    await _check_quota(tx, account, rental, settings)
+    await _check_quota(tx, account, rental)
     await _check_capacity(tx, rental, catalog)
     left = account.balance - rental.rate_per_hour
     if left < 0:
@@ -188,18 +185,17 @@ def _check_env(env: Mapping[str, str]) -> None:
         raise _wrong("env", f"longer than {_ENV_LIMIT} bytes together")
 
 
-async def _check_quota(
-    tx: Connection, account: Account, rental: Rental, settings: RentSettings
-) -> None:
+async def _check_quota(tx: Connection, account: Account, rental: Rental) -> None:
     gpus, bare = await rentals.in_use(tx, account.account_id)
     if gpus + rental.gpu_count > account.quota_gpus:
         raise UserError(
             Code.QUOTA_EXCEEDED,
             f"{gpus} of {account.quota_gpus} GPUs are in use; release one first",
         )
-    if rental.gpu_count == 0 and bare >= settings.cpu_rentals:
+    if rental.gpu_count == 0 and bare >= account.quota_cpu_pods:
         raise UserError(
-            Code.QUOTA_EXCEEDED, f"{bare} rentals without a GPU are live; release one first"
+            Code.QUOTA_EXCEEDED,
+            f"{bare} of {account.quota_cpu_pods} pods without a GPU are in use; release one first",
         )
 
 

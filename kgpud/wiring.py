@@ -17,6 +17,7 @@ from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
 from kgpud.config import Address, Config
 from kgpud.history import History
+from kgpud.idempotency import Idempotency
 from kgpud.metering import Metering
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
@@ -73,7 +74,13 @@ async def build(outside: Outside, db: Database) -> Platform:
     view = ClusterView()
     catalog = Catalog(view, config.gpu)
     rentals = Rentals(db, clock, cluster, catalog, tokens, settings, outside.cut)
-    accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=config.quota_gpus)
+    accounts = Accounts(
+        db,
+        clock,
+        trial_credits=config.trial_credits,
+        quota_gpus=config.quota_gpus,
+        quota_cpu_pods=config.quota_cpu_pods,
+    )
     audit = Audit(db, clock, kept_days=config.ssh.audit_days, tell=rentals.changes.tell)
     metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
     reconcile = Reconcile(
@@ -115,6 +122,7 @@ def _services(
         rentals=rentals,
         statements=Statements(db),
         history=History(db, rentals),
+        idempotency=Idempotency(db, outside.clock),
         executor=outside.executor,
         core=outside.core,
         host_keys=outside.host_keys,

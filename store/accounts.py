@@ -7,8 +7,8 @@ from store.records import Account, AccountStatus, Role
 async def insert(conn: Connection, account: Account) -> None:
     """Add an account. Its balance starts at 0 whatever the record says: money needs a line."""
     await conn.run(
-        "INSERT INTO accounts (account_id, email, name, role, status, quota_gpus, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts (account_id, email, name, role, status, quota_gpus, quota_cpu_pods,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account.account_id,
             account.email,
@@ -16,6 +16,7 @@ async def insert(conn: Connection, account: Account) -> None:
             account.role,
             account.status,
             account.quota_gpus,
+            account.quota_cpu_pods,
             account.created_at,
         ),
     )
@@ -56,13 +57,6 @@ async def newest(
     return [from_row(row) for row in rows]
 
 
-async def set_quota(conn: Connection, account_id: str, quota_gpus: int) -> None:
-    """Set how many GPUs the account may hold at once."""
-    await conn.run(
-        "UPDATE accounts SET quota_gpus = ? WHERE account_id = ?", (quota_gpus, account_id)
-    )
-
-
 async def set_role(conn: Connection, account_id: str, role: Role) -> None:
     """Set what the account may do beside renting."""
     await conn.run("UPDATE accounts SET role = ? WHERE account_id = ?", (role, account_id))
@@ -79,6 +73,17 @@ async def set_status(
     )
 
 
+async def set_quota(
+    conn: Connection, account_id: str, gpus: int | None, cpu_pods: int | None
+) -> None:
+    """Set what the account may rent at the same time; None leaves it as it is."""
+    await conn.run(
+        "UPDATE accounts SET quota_gpus = coalesce(?, quota_gpus),"
+        " quota_cpu_pods = coalesce(?, quota_cpu_pods) WHERE account_id = ?",
+        (gpus, cpu_pods, account_id),
+    )
+
+
 def from_row(row: Row) -> Account:
     """Read an account from a row that has all its columns."""
     return Account(
@@ -88,6 +93,7 @@ def from_row(row: Row) -> Account:
         role=row["role"],
         status=row["status"],
         quota_gpus=row["quota_gpus"],
+        quota_cpu_pods=row["quota_cpu_pods"],
         balance=row["balance"],
         created_at=row["created_at"],
         approved_at=row["approved_at"],

@@ -24,7 +24,10 @@ EventKind = Literal[
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody who may rent. `balance` is the sum of the account's ledger lines."""
+    """Somebody who may rent: so many GPUs, and so many pods without one, at the same time.
+
+    `balance` is the sum of the account's ledger lines.
+    """
 
     account_id: str
     email: str
@@ -32,6 +35,7 @@ class Account:
     role: Role
     status: AccountStatus
     quota_gpus: int
+    quota_cpu_pods: int
     balance: int
     created_at: int
     approved_at: int | None

@@ -14,7 +14,7 @@ _COMMANDS = {
         "kgpud.cli.localcluster:local_cluster",
         "Run the embedded local cluster on its own.",
     ),
-    "user": ("kgpud.cli.user:user", "Accounts: add, approve, credit, token."),
+    "user": ("kgpud.cli.user:user", "Accounts: add, approve, credit, quota, token."),
     "pod": ("kgpud.cli.pod:pod", "Rentals: list, show, release."),
     "session": ("kgpud.cli.session:session", "SSH sessions, open and past: list."),
     "host-key": (

@@ -1,6 +1,7 @@
 """`kgpud user`: who may rent, and with what money."""
 
 import getpass
+import os
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,11 +23,12 @@ from kgpud.tokens import Tokens, load_or_create_secret
 from store.records import Account, LedgerLine
 
 LEDGER_LINES = 20
+_QUOTA = click.IntRange(0, 10_000)
 
 
 @click.group()
 def user() -> None:
-    """Accounts: add, approve, credit, token."""
+    """Accounts: add, approve, credit, quota, token."""
 
 
 @user.command()
@@ -55,9 +57,12 @@ def list_(*, as_json: bool, state: Path | None, config: Path | None) -> None:
         show_json([_account(account) for account in accounts])
         return
     show_table(
-        ("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CREATED"),
+        ("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CPU PODS", "CREATED"),
         [
-            (a.email, a.name, a.role, a.status, a.balance, a.quota_gpus, rfc3339(a.created_at))
+            (
+                *(a.email, a.name, a.role, a.status, a.balance),
+                *(a.quota_gpus, a.quota_cpu_pods, rfc3339(a.created_at)),
+            )
             for a in accounts
         ],
     )
@@ -104,15 +109,54 @@ def approve(email: str, state: Path | None, config: Path | None) -> None:
 @click.argument("email")
 @click.argument("amount", type=int)
 @click.option("--note", required=True, help="Why, for the ledger.")
+@click.option("--correction", is_flag=True, help="No top-up: it mends a mistake of ours.")
 @state_options
-def credit(email: str, amount: int, note: str, state: Path | None, config: Path | None) -> None:
+def credit(
+    email: str,
+    amount: int,
+    *,
+    note: str,
+    correction: bool,
+    state: Path | None,
+    config: Path | None,
+) -> None:
     """Give AMOUNT credits; a negative one takes back what was given by mistake."""
     line = run(
         state,
         config,
-        lambda opened: _accounts(opened).credit(email, amount, who=_who(), note=note),
+        lambda opened: _accounts(opened).credit(
+            email, amount, who=_who(), note=note, correction=correction
+        ),
     )
     click.echo(f"{line.kind} {line.amount:+d}: {email} has {line.balance_after} credits")
+
+
+@user.command()
+@click.argument("email")
+@click.option("--gpus", type=_QUOTA, help="GPUs at the same time.")
+@click.option("--cpu-pods", type=_QUOTA, help="Pods without a GPU at the same time.")
+@state_options
+def quota(
+    email: str,
+    gpus: int | None,
+    cpu_pods: int | None,
+    state: Path | None,
+    config: Path | None,
+) -> None:
+    """Set what the account may rent at the same time. What it has already goes on."""
+    if gpus is None and cpu_pods is None:
+        raise click.ClickException("say --gpus, --cpu-pods or both")
+    account = run(
+        state,
+        config,
+        lambda opened: _accounts(opened).change(
+            email, _who(), quota_gpus=gpus, quota_cpu_pods=cpu_pods
+        ),
+    )
+    click.echo(
+        f"{account.email} may rent {account.quota_gpus} GPUs"
+        f" and {account.quota_cpu_pods} pods without one"
+    )
 
 
 @user.command()
@@ -136,12 +180,14 @@ def _accounts(opened: Opened) -> Accounts:
         opened.clock,
         trial_credits=config.trial_credits,
         quota_gpus=config.quota_gpus,
+        quota_cpu_pods=config.quota_cpu_pods,
     )
 
 
 def _who() -> str:
     try:
-        return f"cli:{getpass.getuser()}"
+        # Under sudo everybody is root.
+        return f"cli:{os.environ.get('SUDO_USER') or getpass.getuser()}"
     except (KeyError, OSError):
         return "cli"
 
@@ -155,6 +201,7 @@ def _account(account: Account) -> dict[str, Any]:
         "status": account.status,
         "credits": account.balance,
         "quota_gpus": account.quota_gpus,
+        "quota_cpu_pods": account.quota_cpu_pods,
         "created_at": rfc3339(account.created_at),
         "approved_at": None if account.approved_at is None else rfc3339(account.approved_at),
     }

@@ -1,6 +1,8 @@
 """What a handler is given: the services, who calls, and the checked body."""
 
+import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Generic
 
@@ -15,6 +17,7 @@ from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.history import History
+from kgpud.idempotency import HEADER, Idempotency, Once
 from kgpud.life_settings import Life
 from kgpud.rentals import Rentals
 from kgpud.rest.auth import Admit
@@ -43,6 +46,7 @@ class Services:
     rentals: Rentals
     statements: Statements
     history: History
+    idempotency: Idempotency
     executor: Executor
     core: Core
     host_keys: HostKeys
@@ -59,7 +63,8 @@ class Services:
 class Call(Generic[B, Q]):
     """One request that passed its route's checks.
 
-    `path` holds the path's parameters, `headers` those of the route's headers that were sent.
+    `path` holds the path's parameters, `headers` those of the route's headers that were sent,
+    `operation` its route's method and path.
     A handler calls `lasts` when it needs no store from there on, and may take long: it may outlive
     the services then, and only `core` goes on.
     `admit` raises UserError once the caller may not call any more.
@@ -74,6 +79,7 @@ class Call(Generic[B, Q]):
     request_id: str
     lasts: Callable[[], None]
     admit: Admit
+    operation: str
 
     @property
     def account(self) -> Account:
@@ -86,3 +92,11 @@ class Call(Generic[B, Q]):
     def pod_id(self) -> str:
         """The pod that the path names."""
         return self.path["pod_id"]
+
+    def once(self) -> AbstractAsyncContextManager[Once]:
+        """Do the call in the block, unless its Idempotency-Key says that it was done before."""
+        body = self.body.model_dump_json() if self.body is not None else ""
+        # Bodies may hold secrets, as env does: what was asked is only ever compared.
+        asked = hashlib.sha256(f"{self.operation}\n{body}".encode()).digest()
+        key = self.headers.get(HEADER)
+        return self.services.idempotency.once(self.account.account_id, key, asked)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, get_args, get_type_hints
 
 from kgpud.errors import Code
+from kgpud.idempotency import HEADER
 from kgpud.rest.auth import Access
 from kgpud.rest.call import Call
 from kgpud.rest.shapes.base import Answer, Body, Query
@@ -50,6 +51,17 @@ PATH_PARAMETERS = {
         ),
     )
 }
+
+
+IDEMPOTENCY_KEY = Parameter(
+    HEADER,
+    "[!-~]{1,255}",
+    "one to 255 visible ASCII characters",
+    "Makes it safe to send the request again: for 24 hours, the same key with the same body is"
+    " answered as it was the first time, less what is shown only once, and nothing is done twice."
+    " An error is not kept.",
+    "7d1f0c9e-3f0a-4c5e-9c39-2f4d1c6b8a10",
+)
 
 
 @dataclass(frozen=True)

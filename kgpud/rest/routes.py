@@ -8,7 +8,7 @@ from kgpud.errors import Code
 from kgpud.rest.admin_routes import ADMIN_ROUTES
 from kgpud.rest.auth import Access
 from kgpud.rest.handlers import account, commands, events, hostkeys, menu, pods
-from kgpud.rest.route import Route
+from kgpud.rest.route import IDEMPOTENCY_KEY, Route
 
 ROUTES = (
     Route("GET", "/", menu.get_about, Access.PUBLIC),
@@ -31,7 +31,10 @@ ROUTES = (
             Code.QUOTA_EXCEEDED,
             Code.NO_CAPACITY,
             Code.CLUSTER_UNREACHABLE,
+            Code.IDEMPOTENCY_IN_FLIGHT,
+            Code.IDEMPOTENCY_MISMATCH,
         ),
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route("GET", "/v1/pods/{pod_id}", pods.get_pod, Access.OWN_POD),
     Route(

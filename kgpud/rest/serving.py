@@ -65,6 +65,7 @@ async def _call(
         request_id=request_id.of(request),
         lasts=partial(let_last, request),
         admit=admit,
+        operation=f"{route.method} {route.path}",
     )
 
 

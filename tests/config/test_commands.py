@@ -113,7 +113,7 @@ def test_list_and_show(kgpud: Kgpud) -> None:
     ]
     table = kgpud("user", "list").output
     assert table.splitlines()[0].split() == [
-        *("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CREATED")
+        *("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CPU", "PODS", "CREATED")
     ]
     assert "\x1b" not in table
     shown = json.loads(kgpud("user", "show", "bob@example.org", "--json").output)
@@ -239,3 +239,19 @@ def test_the_store_is_proven(kgpud: Kgpud, state: Path) -> None:
     first, *_, last = said.output.splitlines()
     assert re.fullmatch(r"account acct_[0-9a-f]{16}: balance 7, ledger 100000", first)
     assert last == "Error: 2 disagreements in 1 accounts, 0 rentals, 1 ledger lines"
+
+
+def test_quotas_and_corrections(kgpud: Kgpud) -> None:
+    kgpud("user", "add", "ada@example.org")
+    said = kgpud("user", "quota", "ada@example.org", "--gpus", "8", "--cpu-pods", "0").output
+    assert said == "ada@example.org may rent 8 GPUs and 0 pods without one\n"
+    kgpud("user", "quota", "ada@example.org", "--cpu-pods", "2")
+    shown = json.loads(kgpud("user", "show", "ada@example.org", "--json").output)
+    assert (shown["quota_gpus"], shown["quota_cpu_pods"]) == (8, 2)
+    for wrong in ((), ("--gpus", "-1"), ("--gpus", "10001")):
+        kgpud("user", "quota", "ada@example.org", *wrong, ok=False)
+    note = ("--note", "lost a day of training")
+    kgpud("user", "credit", "ada@example.org", "500", *note, "--correction")
+    (line,) = json.loads(kgpud("user", "show", "ada@example.org", "--json").output)["ledger"]
+    assert (line["kind"], line["amount"], line["note"]) == ("correction", 500, note[1])
+    assert line["who"].startswith("cli:")

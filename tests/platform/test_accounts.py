@@ -1,6 +1,7 @@
 """Accounts, credits and tokens."""
 
 import asyncio
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from kgpud.errors import Code, UserError
 from kgpud.tokens import Caller, load_or_create_secret
+from store import ledger
 from tests.manual_clock import ManualClock
 from tests.platform.world import World
 
@@ -115,3 +117,37 @@ async def test_a_manual_clock_wakes_in_order(clock: ManualClock) -> None:
         await asyncio.sleep(0)
         assert woke == [1, 2]
         clock.advance(1)
+
+
+async def test_trial_credits_come_once_whoever_writes_them(still: World) -> None:
+    account = await still.account()
+    with pytest.raises(sqlite3.IntegrityError):
+        async with still.db.transaction() as tx:
+            await ledger.add(tx, account.account_id, 5, at=1, kind="trial", who="", note="")
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(still.accounts.approve(account.email, "m"))
+    assert (await still.accounts.find(account.email)).balance == 100_000
+
+
+async def test_who_moved_credits_and_why_is_in_the_ledger(still: World) -> None:
+    account = await still.account()
+    for amount, correction, kind in (
+        (5, False, "topup"),
+        (5, True, "correction"),
+        (-5, False, "correction"),
+    ):
+        line = await still.accounts.credit(
+            account.email, amount, who="cli:eve", note="because", correction=correction
+        )
+        assert (line.kind, line.amount, line.who, line.note) == (kind, amount, "cli:eve", "because")
+    await still.sound()
+
+
+async def test_quotas_are_the_accounts_own(still: World) -> None:
+    account, other = await still.account(), await still.account("b@example.org")
+    await still.accounts.change(account.email, "m", quota_gpus=2)
+    changed = await still.accounts.change(account.email, "m", quota_cpu_pods=0)
+    assert (changed.quota_gpus, changed.quota_cpu_pods) == (2, 0)
+    other = await still.accounts.find(other.email)
+    assert (other.quota_gpus, other.quota_cpu_pods) == (4, 4)

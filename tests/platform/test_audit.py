@@ -15,7 +15,7 @@ from store.records import Account, Rental, Session, SessionEnd
 from tests.manual_clock import START_MS, ManualClock
 from tests.platform.world import until
 
-ACCOUNT = Account("acct_1", "a@example.org", "A", "user", "approved", 4, 0, 1, 1)
+ACCOUNT = Account("acct_1", "a@example.org", "A", "user", "approved", 4, 4, 0, 1, 1)
 POD = "gpu-rent-1-abcdef"
 RENTAL = Rental(POD, "acct_1", "rent", "i", "v100", 1, "2", "1Gi", 1, 1000, 1, 1)
 DAY = 86_400

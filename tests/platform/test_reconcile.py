@@ -206,7 +206,7 @@ async def test_what_does_not_start_is_given_up_uncharged(
     rental = await world.row(pod_id)
     assert rental.end_reason == "start_failed:ImagePullBackOff"
     assert rental.cost == 0
-    assert await world.rentals.gpus_used(account) == 0
+    assert (await world.rentals.in_use(account))[0] == 0
 
 
 async def test_nodes_come_and_go_on_the_menu(world: World, api: FakeApi) -> None:

@@ -75,13 +75,19 @@ async def test_an_hour_must_be_affordable(world: World) -> None:
     assert rented.balance_after_precheck == 999
 
 
-async def test_fifty_at_once_do_not_pass_the_quota(world: World) -> None:
+@pytest.mark.parametrize(
+    ("gpus", "cpu_pods", "count"), [(4, 4, 1), (7, 4, 2), (4, 4, 0), (4, 2, 0)]
+)
+async def test_fifty_at_once_do_not_pass_the_quota(
+    world: World, gpus: int, cpu_pods: int, count: int
+) -> None:
     account = await world.account()
+    await world.accounts.change(account.email, "m", quota_gpus=gpus, quota_cpu_pods=cpu_pods)
     codes: list[str] = []
 
     async def rent() -> None:
         try:
-            await world.rentals.rent(account.account_id, wish(gpu_model="v100"))
+            await world.rentals.rent(account.account_id, wish(gpu_model="v100", gpu_count=count))
             codes.append("ok")
         except UserError as error:
             codes.append(error.code)
@@ -89,15 +95,18 @@ async def test_fifty_at_once_do_not_pass_the_quota(world: World) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(50):
             group.create_task(rent())
-    assert codes.count("ok") == 4
-    assert codes.count(Code.QUOTA_EXCEEDED) == 46
-    assert await world.rentals.gpus_used(account.account_id) == 4
+    fit = gpus // count if count else cpu_pods
+    assert codes.count("ok") == fit
+    assert codes.count(Code.QUOTA_EXCEEDED) == 50 - fit
+    assert await world.rentals.in_use(account.account_id) == (fit * count, 0 if count else fit)
+    # Each of the two has its own cap.
+    await world.rentals.rent(account.account_id, wish(gpu_count=0 if count else 1))
 
 
-async def test_many_accounts_racing_for_the_last_gpu(world: World, api: FakeApi) -> None:
+async def test_fifty_accounts_racing_for_the_last_gpu(world: World, api: FakeApi) -> None:
     first = await world.account()
     await world.rentals.rent(first.account_id, wish(gpu_count=3))
-    others = [await world.account(f"b{n}@example.org") for n in range(20)]
+    others = [await world.account(f"b{n}@example.org") for n in range(50)]
     won: list[str] = []
 
     async def rent(account_id: str) -> None:
@@ -115,13 +124,23 @@ async def test_many_accounts_racing_for_the_last_gpu(world: World, api: FakeApi)
     assert [m.free for m in world.catalog.menu() if m.gpu_model == "rtx4090"] == [0]
 
 
+async def test_a_lower_quota_takes_nothing_away(world: World) -> None:
+    account = (await world.account()).account_id
+    await world.rentals.rent(account, wish(gpu_count=3))
+    await world.accounts.change(account, "m", quota_gpus=1)
+    assert await world.rentals.in_use(account) == (3, 0)
+    await refused(Code.QUOTA_EXCEEDED, world, account)
+    await world.accounts.change(account, "m", quota_gpus=4)
+    await world.rentals.rent(account, wish())
+
+
 async def test_capacity_comes_back_when_the_pod_is_gone(world: World, api: FakeApi) -> None:
     account = (await world.account()).account_id
     rental = (await world.rentals.rent(account, wish(gpu_count=4))).rental
     other = (await world.account("b@example.org")).account_id
     await world.rentals.release(account, rental.pod_id)
     # The quota is back at once; the GPUs are busy until the pod is gone.
-    assert await world.rentals.gpus_used(account) == 0
+    assert (await world.rentals.in_use(account))[0] == 0
     await refused(Code.NO_CAPACITY, world, other)
     await until(lambda: "deletionTimestamp" in api.pods[rental.pod_id]["metadata"])
     await refused(Code.NO_CAPACITY, world, other)
@@ -201,7 +220,7 @@ async def test_no_pod_no_rental(world: World, api: FakeApi, mood: str, code: Cod
     assert caught.value.code == code
     for rental in await world.rentals.list(Which(account)):
         assert (rental.end_reason or "").startswith("start_failed:")
-    assert await world.rentals.gpus_used(account) == 0
+    assert (await world.rentals.in_use(account))[0] == 0
     if mood == "refuse":
         # Its Secret goes, and its GPU is free again, without waiting for a list.
         await until(lambda: api.objects["secrets"] == {})

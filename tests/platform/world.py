@@ -126,7 +126,7 @@ async def platform(
             view=view,
             catalog=catalog,
             tokens=tokens,
-            accounts=Accounts(db, clock, trial_credits=100_000, quota_gpus=4),
+            accounts=Accounts(db, clock, trial_credits=100_000, quota_gpus=4, quota_cpu_pods=4),
             rentals=rentals,
             metering=Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected),
             reconcile=Reconcile(

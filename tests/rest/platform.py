@@ -23,6 +23,7 @@ from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
 from kgpud.config import Config
 from kgpud.history import History
+from kgpud.idempotency import Idempotency
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
@@ -76,7 +77,9 @@ class Platform:
         view = ClusterView()
         catalog = Catalog(view, config.gpu)
         tokens = Tokens(db, clock, secret=os.urandom(32))
-        accounts = Accounts(db, clock, trial_credits=config.trial_credits, quota_gpus=4)
+        accounts = Accounts(
+            db, clock, trial_credits=config.trial_credits, quota_gpus=4, quota_cpu_pods=4
+        )
         settings = RentSettings(Installation(ours, "http://127.0.0.1/v1"), config.images.allows)
         rentals = Rentals(db, clock, cluster, catalog, tokens, settings, lambda _pod, _reason: None)
         audit = Audit(db, clock, kept_days=1)
@@ -99,6 +102,7 @@ class Platform:
             statements=Statements(db),
             core=Routing(rentals, accounts, audit, clock, NAMESPACE, config.rentals),
             history=History(db, rentals),
+            idempotency=Idempotency(db, clock),
             executor=Executor(cluster),
             host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,

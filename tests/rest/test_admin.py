@@ -82,6 +82,8 @@ async def test_quota_and_role(platform: Platform, maintainer: Maintainer) -> Non
     user = await platform.user()
     changed = await maintainer.done("PATCH", f"/users/{user.email}", {"quota_gpus": 8})
     assert (changed["quota_gpus"], changed["role"]) == (8, "user")
+    changed = await maintainer.done("PATCH", f"/users/{user.email}", {"quota_cpu_pods": 1})
+    assert (changed["quota_gpus"], changed["quota_cpu_pods"]) == (8, 1)
     changed = await maintainer.done("PATCH", f"/users/{user.email}", {"role": "maintainer"})
     assert (changed["quota_gpus"], changed["role"]) == (8, "maintainer")
     me = (await platform.api.call("GET", "/v1/me", token=user.token)).body

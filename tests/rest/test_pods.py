@@ -59,7 +59,7 @@ async def test_me_balance_and_cluster(platform: Platform) -> None:
         "credits": 100_000,
         "burn_per_hour": 0,
         "lasts_until": None,
-        "quota": {"gpus": 4, "gpus_used": 0},
+        "quota": {"gpus": 4, "gpus_used": 0, "cpu_pods": 4, "cpu_pods_used": 0},
     }
     balance = (await platform.api.call("GET", "/v1/balance", token=user.token)).body
     assert balance == {"credits": 100_000, "burn_per_hour": 0, "lasts_until": None}

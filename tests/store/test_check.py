@@ -13,7 +13,7 @@ from store.records import Account, Rental
 
 HOUR_MS = 3_600_000
 START = 7 * HOUR_MS - 60_000  # a minute before hour 7
-ACCOUNT = Account("acct_1", "a@example.org", "A", "user", "approved", 4, 0, 1, 1)
+ACCOUNT = Account("acct_1", "a@example.org", "A", "user", "approved", 4, 4, 0, 1, 1)
 
 
 def rental(pod_id: str) -> Rental:
@@ -40,7 +40,7 @@ async def path(tmp_path: Path) -> Path:
     store = tmp_path / "kgpud.sqlite3"
     async with Database.open(store) as db, db.transaction() as tx:
         await accounts.insert(tx, ACCOUNT)
-        await accounts.insert(tx, Account("acct_2", "b", "B", "user", "pending", 4, 0, 1, None))
+        await accounts.insert(tx, Account("acct_2", "b", "B", "user", "pending", 4, 4, 0, 1, None))
         await tx.run("UPDATE accounts SET approved_at = 1 WHERE account_id = 'acct_1'")
         await ledger.add(tx, "acct_1", 1000, at=1, kind="trial", who="t", note="")
         left = await bill(tx, "live", 1000)
@@ -137,6 +137,7 @@ LINE += " note) VALUES "
 async def test_any_wrong_number_is_found(path: Path, damage: str, sentence: str) -> None:
     with closing(sqlite3.connect(path)) as raw:
         raw.execute("PRAGMA ignore_check_constraints = ON")
+        raw.execute("DROP INDEX ledger_one_trial")
         for trigger in raw.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
             raw.execute(f"DROP TRIGGER {trigger[0]}")
         raw.execute(damage)

@@ -9,7 +9,7 @@ from store.db import Connection, Database
 from store.ledger import Usage
 from store.records import Account, Rental
 
-ACCOUNT = Account("acct_1", "a@example.org", "A", "user", "approved", 4, 0, 1, 1)
+ACCOUNT = Account("acct_1", "a@example.org", "A", "user", "approved", 4, 4, 0, 1, 1)
 RENTAL = Rental(
     pod_id="gpu-rent-1-abcdef",
     account_id="acct_1",

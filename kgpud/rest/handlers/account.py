@@ -16,7 +16,7 @@ _YEAR_9999_MS = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()) * 1000
 async def get_me(call: Call) -> Me:
     """Show the account behind the token."""
     account = call.account
-    used = await call.services.rentals.gpus_used(account.account_id)
+    gpus, cpu_pods = await call.services.rentals.in_use(account.account_id)
     left = await get_balance(call)
     return Me(
         user_id=account.account_id,
@@ -27,7 +27,12 @@ async def get_me(call: Call) -> Me:
         credits=account.balance,
         burn_per_hour=left.burn_per_hour,
         lasts_until=left.lasts_until,
-        quota=Quota(gpus=account.quota_gpus, gpus_used=used),
+        quota=Quota(
+            gpus=account.quota_gpus,
+            gpus_used=gpus,
+            cpu_pods=account.quota_cpu_pods,
+            cpu_pods_used=cpu_pods,
+        ),
     )
 
 

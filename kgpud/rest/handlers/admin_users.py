@@ -48,7 +48,11 @@ async def change_user(call: Call[UserChange]) -> User:
     if call.body.role is not None:
         await _somebody_else(call)
     changed = await call.services.accounts.change(
-        call.path["user"], _who(call), quota_gpus=call.body.quota_gpus, role=call.body.role
+        call.path["user"],
+        _who(call),
+        quota_gpus=call.body.quota_gpus,
+        quota_cpu_pods=call.body.quota_cpu_pods,
+        role=call.body.role,
     )
     return _user(changed)
 
@@ -132,6 +136,7 @@ def _user(account: Account) -> User:
         status=account.status,
         credits=account.balance,
         quota_gpus=account.quota_gpus,
+        quota_cpu_pods=account.quota_cpu_pods,
         created_at=rfc3339(account.created_at),
         approved_at=None if account.approved_at is None else rfc3339(account.approved_at),
     )

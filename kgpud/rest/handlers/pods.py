@@ -1,5 +1,8 @@
 """Renting, seeing, re-keying and releasing pods."""
 
+from dataclasses import replace
+
+from kgpud import rentals
 from kgpud.clock import rfc3339
 from kgpud.idle import idle_ms, release_at, warns
 from kgpud.reasons import sentence
@@ -18,6 +21,7 @@ from kgpud.rest.shapes.pods import (
     Rotated,
     SshAccess,
 )
+from store.db import Connection
 from store.records import Rental
 from store.rentals import Which
 
@@ -56,14 +60,16 @@ async def rent_pod(call: Call[Rent]) -> Rented:
         env=body.env,
         ssh_pubkey=body.ssh_pubkey,
     )
-    rented = await call.services.rentals.rent(call.account.account_id, request)
-    return Rented(
-        pod_id=rented.rental.pod_id,
-        gpu_model=rented.rental.gpu_model,
-        price_per_hour_credits=rented.rental.price_per_hour,
-        balance_after_precheck=rented.balance_after_precheck,
-        ssh_access=_new_access(call.services, rented.rental, rented.private_key),
-    )
+    async with call.once() as once:
+        if once.answer is not None:
+            return Rented.model_validate_json(once.answer)
+
+        async def keep(tx: Connection, rented: rentals.Rented) -> None:
+            answer = _rented(call.services, replace(rented, private_key=None))
+            await once.keep(tx, answer.model_dump_json(exclude_unset=True))
+
+        rented = await call.services.rentals.rent(call.account.account_id, request, keep)
+        return _rented(call.services, rented)
 
 
 async def get_pod(call: Call[None, WaitQuery]) -> Pod:
@@ -100,6 +106,16 @@ async def release_pod(call: Call) -> Pod:
 def is_ready(rental: Rental) -> bool:
     """Tell whether a rental's pod can be used."""
     return rental.phase == "Running" and rental.ready
+
+
+def _rented(services: Services, rented: rentals.Rented) -> Rented:
+    return Rented(
+        pod_id=rented.rental.pod_id,
+        gpu_model=rented.rental.gpu_model,
+        price_per_hour_credits=rented.rental.price_per_hour,
+        balance_after_precheck=rented.balance_after_precheck,
+        ssh_access=_new_access(services, rented.rental, rented.private_key),
+    )
 
 
 def _new_access(services: Services, rental: Rental, private_key: str | None) -> NewSshAccess:

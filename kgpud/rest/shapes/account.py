@@ -14,10 +14,12 @@ _DAY_SECONDS = 86_400
 
 
 class Quota(Answer):
-    """How many GPUs an account may hold at once, and holds."""
+    """How many GPUs, and pods without one, an account may hold at once, and holds."""
 
     gpus: int
     gpus_used: int
+    cpu_pods: int
+    cpu_pods_used: int
 
 
 class Me(Answer):
@@ -45,7 +47,7 @@ class Me(Answer):
             "credits": 99000,
             "burn_per_hour": 1000,
             "lasts_until": "2026-05-29T20:51:23.000Z",
-            "quota": {"gpus": 4, "gpus_used": 1},
+            "quota": {"gpus": 4, "gpus_used": 1, "cpu_pods": 4, "cpu_pods_used": 0},
         },
     )
 

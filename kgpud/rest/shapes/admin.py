@@ -29,6 +29,8 @@ class User(Answer):
     credits: int
     quota_gpus: int
     """How many GPUs it may hold at once."""
+    quota_cpu_pods: int
+    """How many pods without a GPU it may hold at once."""
     created_at: Time
     approved_at: Time | None
     """When it was approved first, and got its trial credits."""
@@ -42,6 +44,7 @@ class User(Answer):
             "status": "approved",
             "credits": 100000,
             "quota_gpus": 4,
+            "quota_cpu_pods": 4,
             "created_at": "2026-05-25T21:40:02.000Z",
             "approved_at": "2026-05-25T21:45:11.000Z",
         },
@@ -71,6 +74,8 @@ class UserChange(Body):
 
     quota_gpus: Annotated[int, Field(ge=0, le=10_000)] | None = None
     """How many GPUs it may hold at once. What it rents already goes on above a smaller quota."""
+    quota_cpu_pods: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """How many pods without a GPU it may hold at once."""
     role: Role | None = None
 
     examples = ({"quota_gpus": 8},)
