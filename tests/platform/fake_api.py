@@ -30,13 +30,14 @@ def node(name: str, model: str, gpus: int) -> Object:
 
 
 class FakeApi:
-    """`mood` of a pod's creation: ok, refuse, lose (made, but not answered), drop (not made)."""
+    """`mood` of a pod's creation: ok, refuse, lose (made, not answered), drop (not made), hang."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Object]] = {"pods": {}, "secrets": {}, "nodes": {}}
         self.log: list[tuple[str, str]] = []
         self.mood = "ok"
         self.down = False
+        self.hanging = asyncio.Event()
         self.schedules = True
         self._version = 100
         self._changed = asyncio.Event()
@@ -151,6 +152,11 @@ class FakeApi:
         mood = self.mood if kind == "pods" else "ok"
         if mood == "refuse":
             return refusal(403, "Forbidden")
+        if mood == "hang":
+            self.hanging.set()
+            while not self.down and self.mood == "hang":
+                await self._changed.wait()
+            return refusal(503, "ServiceUnavailable")
         if mood != "drop":
             if kind == "pods":
                 item["status"] = {"phase": "Pending"}

@@ -1,5 +1,9 @@
 """What a key remembers stands or falls with the rental that was written with it."""
 
+import asyncio
+from pathlib import Path
+
+import aiohttp
 import pytest
 
 from kgpud.errors import Code, UserError
@@ -7,6 +11,7 @@ from kgpud.idempotency import Idempotency
 from kgpud.rentals import Rented
 from store.db import Connection
 from tests.manual_clock import ManualClock
+from tests.platform.child import serving, sign_up
 from tests.platform.fake_api import FakeApi
 from tests.platform.world import World, wish
 
@@ -55,3 +60,32 @@ async def test_nothing_is_kept_of_what_was_refused(world: World, clock: ManualCl
     assert caught.value.code == Code.INSUFFICIENT_CREDITS
     async with world.db.reading() as rx:
         assert await rx.rows("SELECT key FROM idempotency") == []
+
+
+async def test_killed_between_the_row_and_the_answer(api: FakeApi, tmp_path: Path) -> None:
+    state, kubeconfig = tmp_path / "state", tmp_path / "kubeconfig"
+    api.mood = "hang"
+    async with serving(state, kubeconfig) as child:
+        token = await sign_up(state)
+
+        async def ask() -> None:
+            with pytest.raises(aiohttp.ClientError):
+                await child.call("POST", "/pods", token, key="k1", gpu_count=0)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(ask())
+            await asyncio.wait_for(api.hanging.wait(), 20)
+            refused = await child.call("POST", "/pods", token, key="k1", gpu_count=0)
+            assert (refused[0], refused[1]["code"]) == (409, "idempotency_in_flight")
+            await child.kill()
+    api.mood = "ok"
+    async with serving(state, kubeconfig) as child:
+        status, again = await child.call("POST", "/pods", token, key="k1", gpu_count=0)
+        assert status == 200
+        assert "private_key" not in again["ssh_access"]
+        _, pods = await child.call("GET", "/pods", token)
+        assert [pod["pod_id"] for pod in pods] == [again["pod_id"]]
+        status, _ = await child.call("POST", "/pods", token, key="k1", gpu_count=1)
+        assert status == 422
+    # Nothing was made a second time.
+    assert api.pods == {}
