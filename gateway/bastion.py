@@ -170,7 +170,9 @@ def _options(
         server_factory=lambda: Owner(make_session),
         server_host_keys=[key.private for key in keys],
         send_server_host_keys=True,
-        server_version="kgpud",
+        # Some things clients do for OpenSSH alone: ssh says when its output is read no more, and
+        # SFTP clients turn a symlink's two names round, as OpenSSH's sftp-server has them.
+        server_version="OpenSSH_kgpud",
         kex_algs=algorithms.KEX,
         encryption_algs=algorithms.CIPHERS,
         mac_algs=algorithms.MACS,

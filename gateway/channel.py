@@ -24,6 +24,7 @@ class Channel(Flow):
         super().__init__(connection, sender)
         self.accepted_environment: dict[str, str] = {}
         self._exit_status: int | None = None
+        self.reader_left = False
 
     def finish(self, status: int) -> None:
         """Send what is buffered, then exit-status, EOF and close, in that order.
@@ -63,6 +64,12 @@ class Channel(Flow):
         if len(self.accepted_environment) >= _MAX_VARIABLES:
             return False
         self.accepted_environment[key] = text
+        return True
+
+    def _process_eow_at_openssh_dot_com_request(self, packet: SSHPacket) -> bool:
+        """Note that stdout is read no more, as in `ssh … | head` (OpenSSH's PROTOCOL, 2.1)."""
+        packet.check_end()
+        self.reader_left = True
         return True
 
     # asyncssh answers these later, and a client could ask faster than it answers.

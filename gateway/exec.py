@@ -24,6 +24,8 @@ END_SECONDS = 2.0
 STATUS_SECONDS = 5.0
 # Those of a client's that sshd passes on (session.c, session_signal_req).
 SIGNALS = frozenset({"HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})
+# No client's, but what its not reading any more means to those who write (serverloop.c, eow).
+BROKEN_PIPE = "PIPE"
 
 # Runs other words in the same container to their end. Failures are logged under the name given.
 Beside = Callable[[list[str], str], Awaitable[None]]
@@ -119,9 +121,14 @@ class Exec:
         await self._beside(argv, "hang_up_failed")
 
     async def signal(self, name: str) -> None:
-        """Give the command a signal of `SIGNALS`, as sshd gives a client's. Failures are logged."""
-        assert name in SIGNALS
-        await self._beside(wrapper.signal(self.nonce, name), "signal_failed")
+        """Give the command a signal of `SIGNALS`, as sshd gives a client's. Failures are logged.
+
+        `BROKEN_PIPE` goes to whoever has the command's output open.
+        """
+        assert name in SIGNALS | {BROKEN_PIPE}
+        pipe = name == BROKEN_PIPE
+        argv = wrapper.broken_pipe(self.nonce) if pipe else wrapper.signal(self.nonce, name)
+        await self._beside(argv, "signal_failed")
 
     # What the link does.
 

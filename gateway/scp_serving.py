@@ -130,7 +130,7 @@ class Scp:
         self._exec.leave()
 
     async def signal(self, name: str) -> None:
-        """Take one of `exec.SIGNALS` from the client."""
+        """Take one of `exec.SIGNALS` from the client, or `exec.BROKEN_PIPE`."""
         await self._exec.signal(name)
 
     async def hang_up(self) -> None:

@@ -46,7 +46,7 @@ class Serving(Protocol):
         """Drop the stream to the pod; the sink is never called again."""
 
     async def signal(self, name: str) -> None:
-        """Take one of `exec.SIGNALS` from the client."""
+        """Take one of `exec.SIGNALS` from the client, or `exec.BROKEN_PIPE`."""
 
     async def hang_up(self) -> None:
         """End what still runs in the pod, after `leave`."""

@@ -12,13 +12,15 @@ import asyncssh
 from gateway.channel import Channel
 from gateway.connection import Connection
 from gateway.cuts import Cut, Gone
-from gateway.exec import SIGNALS
+from gateway.exec import BROKEN_PIPE, SIGNALS
 from gateway.outcome import Outcome
 from gateway.serving import Request, Serving
 from gateway.terminal import Terminal
 
 FAILED = 255  # what ssh itself says when the connection, not the command, failed
 _SIGNALS_WAITING = 16
+# Writers come one after the other, too; one who ignores every signal is let write.
+_BROKEN_PIPES = 5
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
@@ -48,6 +50,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._eof = False
         self._channel_full = False
         self._signals: deque[str] = deque()
+        self._broken_pipes = 0
 
     # What the client asks for.
 
@@ -116,7 +119,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def signal_received(self, signal: str) -> None:
         """Pass a signal on, as sshd does; each takes an exec, so they wait for each other."""
-        if signal not in SIGNALS or len(self._signals) >= _SIGNALS_WAITING:
+        if signal in SIGNALS:
+            self._queue_signal(signal)
+
+    def _queue_signal(self, signal: str) -> None:
+        if len(self._signals) >= _SIGNALS_WAITING:
             return
         self._signals.append(signal)
         if self._serving and len(self._signals) == 1:
@@ -130,10 +137,17 @@ class Session(asyncssh.SSHServerSession[bytes]):
     # Bytes from the pod.
 
     def stdout(self, data: bytes) -> None:
-        """Pass output on."""
+        """Pass output on, unless nobody reads it: who writes it is told then, as by a pipe."""
         self.moved_out += len(data)
-        if not self.channel.is_closing():
+        if self.channel.reader_left:
+            self._break_pipe()
+        elif not self.channel.is_closing():
             self.channel.write(data)
+
+    def _break_pipe(self) -> None:
+        if self._broken_pipes < _BROKEN_PIPES and BROKEN_PIPE not in self._signals:
+            self._broken_pipes += 1
+            self._queue_signal(BROKEN_PIPE)
 
     def stderr(self, data: bytes) -> None:
         """Pass error output on."""

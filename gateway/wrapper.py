@@ -52,6 +52,7 @@ def script(name: str) -> str:
 WRAPPER = script("wrapper.sh")
 HANGUP = script("leader.sh") + "\n" + script("hangup.sh")
 SIGNAL = script("leader.sh") + "\n" + script("signal.sh")
+BROKEN_PIPE = script("leader.sh") + "\n" + script("broken-pipe.sh")
 
 
 def new_nonce() -> str:
@@ -82,6 +83,11 @@ def hangup(nonce: str, *, tty: bool, grace_seconds: int) -> list[str]:
 def signal(nonce: str, name: str) -> list[str]:
     """Return the argv that gives the command named by `nonce` a signal, e.g. ``TERM``."""
     return ["sh", "-c", SIGNAL, "sh", *_halves(nonce), name]
+
+
+def broken_pipe(nonce: str) -> list[str]:
+    """Return the argv that gives SIGPIPE to whoever writes to the output of `nonce`'s command."""
+    return ["sh", "-c", BROKEN_PIPE, "sh", *_halves(nonce)]
 
 
 def _halves(nonce: str) -> tuple[str, str]:
