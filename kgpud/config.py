@@ -19,6 +19,7 @@ from kgpud.address import Address, Listen
 from kgpud.catalog_settings import CREDITS_LIMIT, ClassName, GpuClass, Images, menu
 from kgpud.cluster_settings import Kubernetes, Network, Pods
 from kgpud.life_settings import Life
+from kgpud.object_settings import Objects
 from kgpud.paths import AbsolutePath
 from kgpud.ssh_settings import Ssh
 
@@ -130,6 +131,7 @@ class Config:
     #: The menu by class, as workers are labelled ``kgpu.net/gpu-model`` or known by a product.
     #: Tables in a file replace this one: what they leave out can't be rented.
     gpu: Mapping[ClassName, GpuClass] = field(default_factory=menu)
+    objects: Objects = Objects()
     gateway: Gateway = Gateway()
     drain: Drain = Drain()
     log: Log = Log()
@@ -181,6 +183,8 @@ def load(path: Path) -> Config:
 def _contradictions(config: Config) -> Iterator[str]:
     if not config.images.allows(config.images.default):
         yield "images.default: is neither in images.local nor from one of images.allowed_registries"
+    if config.objects.store == "s3" and not config.objects.s3.bucket:
+        yield 'objects.s3.bucket: is required where objects.store is "s3"'
     classes: dict[str, str] = {}
     for name, gpu_class in config.gpu.items():
         for product in gpu_class.products:

@@ -32,7 +32,7 @@ from kgpud.rest.call import Services
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing, farewell
 from kgpud.tokens import Tokens
-from kgpud.wiring import Outside, Platform
+from kgpud.wiring import Outside, Platform, object_store
 from kgpud.wiring import build as build_platform
 from store.db import Database
 
@@ -182,8 +182,11 @@ async def core(
         cut=front.cut,
         lost_reason=lost_reason,
     )
-    async with Database.open(config.state / statefolder.DATABASE) as db:
-        platform = await build_platform(outside, db)
+    async with (
+        Database.open(config.state / statefolder.DATABASE) as db,
+        object_store(outside, db) as store,
+    ):
+        platform = await build_platform(outside, db, store)
         await platform.audit.close_lost(
             [*front.bastion.open_sessions(), *await front.elders.greet()]
         )

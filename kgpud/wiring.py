@@ -1,6 +1,7 @@
 """Which service stands on which: the platform around one open store, built and not yet started."""
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from kgpud.config import Address, Config
 from kgpud.history import History
 from kgpud.idempotency import Idempotency
 from kgpud.metering import Metering
+from kgpud.objects import opening
+from kgpud.objects.signing import Signer
+from kgpud.objects.stores import ObjectStore
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.call import Services
@@ -66,14 +70,29 @@ class Platform:
         await self.audit.finish()
 
 
-async def build(outside: Outside, db: Database) -> Platform:
+@asynccontextmanager
+async def object_store(outside: Outside, db: Database) -> AsyncIterator[ObjectStore | None]:
+    """Hold the object store that is configured; None if there is to be none. Raises OSError."""
+    config, clock = outside.config, outside.clock
+    async with db.transaction() as tx:
+        identity = await installation.identify(tx, clock.now_ms())
+    secret = load_or_create_secret(config.state / statefolder.SECRET)
+    signer = Signer(secret, config.api_base(outside.http).removesuffix("/v1"), clock)
+    async with opening.opened(
+        config.objects, config.state, installation=identity, signer=signer
+    ) as store:
+        yield store
+
+
+async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Platform:
     """Build the services on an open store. Nothing runs yet."""
     config, clock, cluster = outside.config, outside.clock, outside.cluster
     settings = await _rent_settings(outside, db)
+    transit = None if store is None else opening.build(db, clock, store, config.objects)
     tokens = Tokens(db, clock, secret=load_or_create_secret(config.state / statefolder.SECRET))
     view = ClusterView()
     catalog = Catalog(view, config.gpu)
-    rentals = Rentals(db, clock, cluster, catalog, tokens, settings, outside.cut)
+    rentals = Rentals(db, clock, cluster, catalog, tokens, settings, _cut(outside, transit))
     accounts = Accounts(
         db,
         clock,
@@ -95,11 +114,11 @@ async def build(outside: Outside, db: Database) -> Platform:
         life=config.rentals,
     )
     return Platform(
-        services=_services(outside, db, accounts, tokens, audit, catalog, rentals),
+        services=_services(outside, db, accounts, tokens, audit, catalog, rentals, transit),
         routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
         audit=audit,
         reconcile=reconcile,
-        loops=(reconcile.run, metering.run, audit.run),
+        loops=(reconcile.run, metering.run, audit.run, *(transit.loops if transit else ())),
     )
 
 
@@ -111,6 +130,7 @@ def _services(
     audit: Audit,
     catalog: Catalog,
     rentals: Rentals,
+    transit: opening.Transit | None,
 ) -> Services:
     config = outside.config
     told = config.ssh_address(outside.ssh)
@@ -133,7 +153,20 @@ def _services(
         namespace=outside.cluster.namespace,
         default_image=config.images.default,
         life=config.rentals,
+        transit=transit,
     )
+
+
+def _cut(outside: Outside, transit: opening.Transit | None) -> Callable[[str, str], None]:
+    """Return what is done at once when a rental has ended, or its key has."""
+
+    def cut(pod_id: str, reason: str) -> None:
+        outside.cut(pod_id, reason)
+        if transit is not None:
+            # It may have been the account's last one.
+            transit.sweep.wanted.set()
+
+    return cut
 
 
 async def _rent_settings(outside: Outside, db: Database) -> RentSettings:

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from kgpud.errors import Code, UserError
-from kgpud.rest import openapi, problems, request_id, serving
+from kgpud.rest import openapi, problems, request_id, serving, transit
 from kgpud.rest.call import Services
 from kgpud.rest.reading import Unfit
 from kgpud.rest.route import Route
@@ -38,6 +38,8 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
     for route in routes:
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
         add(route.path, serving.handler(route, services), expect_handler=_expect)
+    if services.transit is not None and services.transit.folder is not None:
+        transit.add_routes(app, services.transit.folder, _expect)
     app.on_response_prepare.append(_stamp)
     app.on_shutdown.append(_closer(services))
     return app

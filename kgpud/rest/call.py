@@ -19,6 +19,7 @@ from kgpud.errors import Code, UserError
 from kgpud.history import History
 from kgpud.idempotency import HEADER, Idempotency, Once
 from kgpud.life_settings import Life
+from kgpud.objects.opening import Transit
 from kgpud.rentals import Rentals
 from kgpud.rest.auth import Admit
 from kgpud.rest.shapes.base import Body, Query
@@ -36,7 +37,7 @@ class Services:
 
     `api_base` ends in ``/v1``; `ssh_host` and `ssh_port` are what users are told; `namespace` is
     where pods live; `default_image` is for rentals that name none. `core` is what the bastion asks
-    too.
+    too. `transit` is None where there is no object store.
     """
 
     accounts: Accounts
@@ -57,6 +58,7 @@ class Services:
     namespace: str
     default_image: str
     life: Life = Life()
+    transit: Transit | None = None
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ _TAGS = {
     "cluster": "The machines behind the menu.",
     "admin": "What maintainers do: accounts, credits, everybody's rentals.",
     "pods": "Renting containers, using them, giving them back.",
+    "objects": "Large data on its way to pods, without SSH.",
 }
 _SCHEMES = {
     _ACCOUNT: {

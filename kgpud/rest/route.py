@@ -43,6 +43,13 @@ PATH_PARAMETERS = {
             "gpu-rent-1779745883-ab12cd",
         ),
         Parameter(
+            "object_id",
+            "obj_[0-9a-f]{24}",
+            "object",
+            "The object's id, as `POST /objects` returned it.",
+            "obj_8a1f09c2d44be7f35e60a1b2",
+        ),
+        Parameter(
             "user",
             r"[!-.0-~]{1,320}",
             "account",

@@ -8,6 +8,7 @@ from kgpud.errors import Code
 from kgpud.rest.admin_routes import ADMIN_ROUTES
 from kgpud.rest.auth import Access
 from kgpud.rest.handlers import account, commands, events, hostkeys, menu, pods
+from kgpud.rest.object_routes import OBJECT_ROUTES
 from kgpud.rest.route import IDEMPOTENCY_KEY, Route
 
 ROUTES = (
@@ -65,5 +66,6 @@ ROUTES = (
         ),
         long=True,
     ),
+    *OBJECT_ROUTES,
     *ADMIN_ROUTES,
 )

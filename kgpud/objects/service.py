@@ -1,0 +1,231 @@
+"""Transit objects as users see them: asked for, found, finished, deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from kgpud.clock import Clock
+from kgpud.errors import Code, UserError
+from kgpud.objects.erasing import Eraser
+from kgpud.objects.looking import Looking
+from kgpud.objects.plan import Limits, Wish, admit, draft, slots
+from kgpud.objects.side_by_side import side_by_side
+from kgpud.objects.stores import (
+    GET_SECONDS,
+    PUT_SECONDS,
+    ObjectStore,
+    Part,
+    Slot,
+    UploadGone,
+)
+from kgpud.objects.telling import check_there, told
+from store import objects
+from store.db import Connection, Database
+from store.objects import ObjectEnd, TransitObject
+
+log = structlog.get_logger()
+
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """An object with the URLs that go with its state, and when these die.
+
+    One that is pending has a `put_url`, or the `parts` that are still to come; one that is ready
+    has a `get_url`.
+    """
+
+    object: TransitObject
+    until: int
+    put_url: str | None = field(default=None, repr=False)
+    get_url: str | None = field(default=None, repr=False)
+    parts: Sequence[tuple[Slot, str]] = field(default=(), repr=False)
+
+
+class Objects:
+    """The objects of all accounts. Methods raise UserError where they, or the store, say no."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        store: ObjectStore,
+        limits: Limits,
+        looking: Looking,
+        eraser: Eraser,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._store = store
+        self._looking = looking
+        self._eraser = eraser
+        self.limits = limits
+
+    async def create(self, account_id: str, wish: Wish) -> Ticket:
+        """Reserve room for an object and return where to PUT it.
+
+        Raises OBJECT_TOO_LARGE, QUOTA_EXCEEDED, OBJECT_STORE_FULL, OBJECT_STORE_FAILED.
+        """
+        o = draft(account_id, wish, self.limits, self._clock.now_ms())
+        with told():
+            # What is not declared is reserved in the account's books only: most of it never comes.
+            await self._store.check_room(wish.size or 0)
+        async with self._db.transaction() as tx:
+            admit(o, await objects.held(tx, account_id, o.created_at), self.limits)
+            await objects.insert(tx, o)
+        log.info("object.created", object=o.object_id, account=account_id, size=wish.size)
+        try:
+            with told():
+                return await self._upload_ticket(o)
+        except UserError:
+            async with self._db.transaction() as tx:
+                await objects.remove(tx, o.object_id)
+            raise
+
+    async def list(
+        self, account_id: str, before: tuple[int, str] | None, limit: int
+    ) -> Sequence[TransitObject]:
+        """Return a page of the account's objects, newest first, as they are now."""
+        async with self._db.reading() as rx:
+            page = await objects.of_account(rx, account_id, before, limit)
+        now = self._clock.now_ms()
+        with told():
+            await side_by_side(self._looking.look, [o for o in page if o.state(now) == "pending"])
+        async with self._db.reading() as rx:
+            return await objects.of_account(rx, account_id, before, limit)
+
+    async def get(self, account_id: str, object_id: str) -> Ticket:
+        """Find out what became of an object; return where to fetch it, or what is still to come.
+
+        Raises NOT_FOUND, OBJECT_EXPIRED, OBJECT_DELETED, the reason why it had to be deleted
+        (OBJECT_TOO_LARGE, SIZE_MISMATCH, QUOTA_EXCEEDED, CHECKSUM_MISMATCH), OBJECT_STORE_FAILED.
+        """
+        o = await self._there(account_id, object_id)
+        with told():
+            o = await self._looking.look_and_wait(o)
+            check_there(o, self._clock.now_ms())
+            if o.ready_at is None:
+                return await self._pending_ticket(o)
+            seconds, until = self._window(o, GET_SECONDS)
+            return Ticket(o, until, get_url=await self._store.get_url(object_id, seconds))
+
+    async def complete(self, account_id: str, object_id: str) -> Ticket:
+        """Make an object of its parts, once all are there; one that is ready stays as it is.
+
+        Raises as `get`, and UPLOAD_INCOMPLETE.
+        """
+        o = await self._there(account_id, object_id)
+        if o.etag is None and o.upload_id is not None:
+            with told():
+                await self._finish(o, o.upload_id)
+        ticket = await self.get(account_id, object_id)
+        if ticket.object.etag is None:
+            raise UserError(Code.UPLOAD_INCOMPLETE, "nothing whole was uploaded yet")
+        return ticket
+
+    async def delete(self, account_id: str, object_id: str) -> TransitObject:
+        """Delete an object; one that is no more stays as it ended.
+
+        It is gone from the store when this returns. Raises NOT_FOUND, OBJECT_STORE_FAILED.
+        """
+        o = await self._owned(account_id, object_id)
+        now = self._clock.now_ms()
+        reason: ObjectEnd = "expired" if o.state(now) == "expired" else "deleted"
+        async with self._db.transaction() as tx:
+            await objects.end(tx, [object_id], now, reason)
+        o = await self._owned(account_id, object_id)
+        if o.gone_at is None:
+            with told():
+                await self._eraser.erase(o)
+        return o
+
+    async def purge(self, account_id: str) -> None:
+        """Delete all of an account's objects at once: the account is being deleted."""
+        async with self._db.transaction() as tx:
+            live = [o for o in await objects.live(tx) if o.account_id == account_id]
+            ids = [o.object_id for o in live]
+            await objects.end(tx, ids, self._clock.now_ms(), "account_deleted")
+        await side_by_side(self._eraser.try_erase, live)
+
+    async def _upload_ticket(self, o: TransitObject) -> Ticket:
+        seconds, until = self._window(o, PUT_SECONDS)
+        if o.part_bytes is None:
+            url = await self._store.put_url(o.object_id, o.declared_bytes, seconds)
+            return Ticket(o, until, put_url=url)
+        upload_id = o.upload_id
+        if upload_id is None:
+            upload_id = await self._store.begin_upload(o.object_id)
+            async with self._db.transaction() as tx:
+                await objects.set_upload(tx, o.object_id, upload_id)
+        there = {part.number for part in await self._store.parts(o.object_id, upload_id)}
+        missing = [slot for slot in slots(o) if slot.number not in there]
+        parts = [
+            (slot, await self._store.part_url(o.object_id, upload_id, slot, seconds))
+            for slot in missing
+        ]
+        return Ticket(replace(o, upload_id=upload_id), until, parts=parts)
+
+    async def _pending_ticket(self, o: TransitObject) -> Ticket:
+        """Return fresh URLs for the parts that are missing; a single PUT has but the first one."""
+        if o.part_bytes is None or o.etag is not None:
+            return Ticket(o, self._clock.now_ms())
+        try:
+            return await self._upload_ticket(o)
+        except UploadGone:
+            await self._begin_again(o)
+            return await self._upload_ticket(replace(o, upload_id=None))
+
+    async def _finish(self, o: TransitObject, upload_id: str) -> None:
+        try:
+            parts = await self._store.parts(o.object_id, upload_id)
+            _check_complete(o, parts)
+            await self._store.finish_upload(o.object_id, upload_id, parts)
+        except UploadGone:
+            # Finished by a call whose answer was lost? Then the object is there.
+            if await self._store.head(o.object_id) is None:
+                await self._begin_again(o)
+                raise UserError(
+                    Code.UPLOAD_INCOMPLETE, "the store gave the parts up; send all of them again"
+                ) from None
+
+    async def _begin_again(self, o: TransitObject) -> None:
+        async with self._db.transaction() as tx:
+            await objects.set_upload(tx, o.object_id, None)
+
+    async def _there(self, account_id: str, object_id: str) -> TransitObject:
+        o = await self._owned(account_id, object_id)
+        check_there(o, self._clock.now_ms())
+        return o
+
+    async def _owned(self, account_id: str, object_id: str) -> TransitObject:
+        async with self._db.reading() as rx:
+            return await _owned(rx, account_id, object_id)
+
+    def _window(self, o: TransitObject, seconds: int) -> tuple[int, int]:
+        """Return for how many seconds a URL is good, and until when: never beyond expires_at."""
+        now = self._clock.now_ms()
+        # Whole seconds are all that S3 knows; the last fraction of one is nobody's.
+        seconds = min(seconds, (o.expires_at - now) // 1000)
+        if seconds <= 0:
+            raise UserError(Code.OBJECT_EXPIRED, "this object's 24 hours are over")
+        return seconds, now + seconds * 1000
+
+
+def _check_complete(o: TransitObject, parts: Sequence[Part]) -> None:
+    there = {part.number: part.size for part in parts}
+    wanted = slots(o)
+    missing = [str(slot.number) for slot in wanted if there.get(slot.number) != slot.size]
+    if missing:
+        named = ", ".join(missing[:_NAMED]) + (" …" if len(missing) > _NAMED else "")
+        raise UserError(
+            Code.UPLOAD_INCOMPLETE, f"{len(missing)} of {len(wanted)} parts are missing: {named}"
+        )
+
+
+async def _owned(conn: Connection, account_id: str, object_id: str) -> TransitObject:
+    o = await objects.get(conn, object_id)
+    if o is None or o.account_id != account_id:
+        raise UserError(Code.NOT_FOUND, "there is no such object")
+    return o

@@ -1,0 +1,114 @@
+"""Sending a file that may be large, from the kernel, without ever waiting for the disk on the loop.
+
+aiohttp's FileResponse does not know ETags in If-Range (RFC 9110 §13.1.5), and its sendfile reads
+from the disk on the event loop, where keystrokes pass.
+"""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from functools import partial
+from io import FileIO
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from kgpud.errors import Code, UserError
+from kgpud.objects.disk import Disk
+from kgpud.objects.layout import etag
+
+log = structlog.get_logger()
+
+_BLOCK = 8 << 20
+# A reader that takes nothing for so long is cut off; it can go on with a Range.
+_STALL_MS = 900_000
+_HEADERS = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "private, no-transform",
+    "Content-Type": "application/octet-stream",
+    # It comes from the API's own origin, and could be somebody's page.
+    "Content-Disposition": "attachment",
+    "Content-Security-Policy": "sandbox",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class _Span:
+    start: int
+    stop: int
+    partial: bool
+
+
+async def send_file(request: web.Request, path: Path, disk: Disk) -> web.StreamResponse:
+    """Answer GET and HEAD with a file or a range of it. Raises NOT_FOUND, StoreFailed."""
+    try:
+        file = await disk.do(lambda: FileIO(path))
+    except FileNotFoundError:
+        raise UserError(Code.NOT_FOUND, "nothing was uploaded there, or it is gone") from None
+    with file:
+        found = os.fstat(file.fileno())
+        mark = f'"{etag(found)}"'
+        span = _span(request, found.st_size, mark)
+        response = web.StreamResponse(headers=_HEADERS)
+        response.headers["ETag"] = mark
+        response.last_modified = found.st_mtime
+        if span is None:
+            response.set_status(416)
+            response.headers["Content-Range"] = f"bytes */{found.st_size}"
+            span = _Span(0, 0, partial=False)
+        elif span.partial:
+            response.set_status(206)
+            where = f"bytes {span.start}-{span.stop - 1}/{found.st_size}"
+            response.headers["Content-Range"] = where
+        response.content_length = span.stop - span.start
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await _send(request, file, span, disk)
+        await response.write_eof()
+    return response
+
+
+def _span(request: web.Request, size: int, mark: str) -> _Span | None:
+    """Return what is asked for, None if the file has nothing of it (RFC 9110 §14.2)."""
+    whole = _Span(0, size, partial=False)
+    if request.headers.get("If-Range", mark) != mark:
+        return whole
+    try:
+        asked = request.http_range
+    except ValueError:
+        # Several ranges, other units, or nonsense: a server may ignore them.
+        return whole
+    if asked.start is None:
+        return whole
+    start = max(size + asked.start, 0) if asked.start < 0 else asked.start
+    stop = size if asked.stop is None else min(asked.stop, size)
+    return _Span(start, stop, partial=True) if start < stop else None
+
+
+async def _send(request: web.Request, file: FileIO, span: _Span, disk: Disk) -> None:
+    loop, transport = asyncio.get_running_loop(), request.transport
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALL_MS)
+    try:
+        for start in range(span.start, span.stop, _BLOCK):
+            count = min(_BLOCK, span.stop - start)
+            await disk.do(partial(_fetch, file, start, count))
+            if transport.is_closing():
+                return
+            await loop.sendfile(transport, file, start, count)
+    except OSError as error:
+        # The client has gone. It sees that bytes are missing by the Content-Length.
+        log.info("download_broken_off", error=type(error).__name__)
+        transport.abort()
+
+
+def _fetch(file: FileIO, start: int, count: int) -> None:
+    """Bring a block into the page cache, by sending it nowhere: no byte is copied."""
+    with Path(os.devnull).open("wb", buffering=0) as nowhere:
+        while sent := os.sendfile(nowhere.fileno(), file.fileno(), start, count):
+            start, count = start + sent, count - sent
