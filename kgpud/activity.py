@@ -32,17 +32,20 @@ class Activity:
     async def flush(self) -> None:
         """Write what `note` was told since the last time."""
         self._flushed_at = self._clock.now_ms()
-        last, self._last = self._last, {}
-        if not last:
+        written = dict(self._last)
+        if not written:
             return
         try:
             async with self._db.transaction() as tx:
-                await rentals.save_activity(tx, last.items())
+                await rentals.save_activity(tx, written.items())
         except StoreUnavailable as error:
             # No session ends because of it: it is written with what comes next.
             log.warning("rental.activity_unsaved", error=str(error))
-            for pod_id, at in last.items():
-                self._last[pod_id] = max(at, self._last.get(pod_id, 0))
+            return
+        # Only now: whoever reads a rental meanwhile must not find it idle.
+        for pod_id, at in written.items():
+            if self._last.get(pod_id) == at:
+                del self._last[pod_id]
 
     def laid_over(self, rental: Rental) -> Rental:
         """Return the rental with what was not written yet."""

@@ -19,6 +19,7 @@ from kgpud.cluster.view import ClusterView
 from kgpud.config import Address, Config
 from kgpud.history import History
 from kgpud.idempotency import Idempotency
+from kgpud.idling import Idling
 from kgpud.metering import Metering
 from kgpud.objects import opening
 from kgpud.objects.signing import Signer
@@ -113,12 +114,27 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
         placement=settings.installation.placement,
         life=config.rentals,
     )
+    idling = Idling(
+        db,
+        clock,
+        rentals,
+        outside.executor,
+        cluster.namespace,
+        config.rentals,
+        fresh=lambda: view.connected,
+    )
     return Platform(
         services=_services(outside, db, accounts, tokens, audit, catalog, rentals, transit),
         routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
         audit=audit,
         reconcile=reconcile,
-        loops=(reconcile.run, metering.run, audit.run, *(transit.loops if transit else ())),
+        loops=(
+            reconcile.run,
+            metering.run,
+            idling.run,
+            audit.run,
+            *(transit.loops if transit else ()),
+        ),
     )
 
 

@@ -25,6 +25,16 @@ async def after(conn: Connection, pod_id: str, seq: int, limit: int) -> Sequence
     return [Event(*row) for row in rows]
 
 
+async def last(conn: Connection, pod_id: str, kind: EventKind) -> Event | None:
+    """Return a rental's newest event of a kind."""
+    row = await conn.row(
+        "SELECT pod_id, seq, at, kind, detail, session_id FROM events"
+        " WHERE pod_id = ? AND kind = ? ORDER BY seq DESC LIMIT 1",
+        (pod_id, kind),
+    )
+    return None if row is None else Event(*row)
+
+
 async def forget(conn: Connection, before: int, limit: int) -> int:
     """Delete up to `limit` events of rentals that ended before a time; return how many.
 

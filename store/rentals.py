@@ -117,6 +117,15 @@ async def not_started(conn: Connection, before: int) -> list[Rental]:
     return [_rental(row) for row in rows]
 
 
+async def unused(conn: Connection, since: int) -> list[Rental]:
+    """Return the live rentals that run and that nobody has used since a time."""
+    rows = await conn.rows(
+        f"{_SELECT} WHERE r.ended_at IS NULL AND r.started_at <= ?1 AND r.last_activity_at <= ?1",
+        (since,),
+    )
+    return [_rental(row) for row in rows]
+
+
 async def placed(conn: Connection) -> list[tuple[str, str]]:
     """Return id and node of each live rental whose pod has a node."""
     rows = await conn.rows(

@@ -17,6 +17,7 @@ from gateway.hostkeys import HostKeys
 from kgpud.accounts import Accounts
 from kgpud.audit import Audit
 from kgpud.catalog import Catalog
+from kgpud.catalog_settings import Images
 from kgpud.clock import SystemClock
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
@@ -37,6 +38,7 @@ from store.db import Database
 from .client import Api, Reply
 
 NAMESPACE = "kgpu"
+_IMAGES = ("kgpu-pytorch:latest", "bare:latest")
 SSH_HOST, SSH_PORT = "ssh.example.org", 2222
 
 
@@ -69,7 +71,7 @@ class Platform:
 
     @classmethod
     async def _built(cls, stack: AsyncExitStack, kubeconfig: Path, state: Path) -> "Platform":
-        clock, config = SystemClock(), Config(state=state)
+        clock, config = SystemClock(), Config(state=state, images=Images(local=_IMAGES))
         db = await stack.enter_async_context(Database.open(state / "kgpud.sqlite3"))
         async with db.transaction() as tx:
             ours = await installation.identify(tx, clock.now_ms())
