@@ -60,6 +60,7 @@ class Running:
     api_base: str
     ssh: Address
     host_keys: HostKeys
+    http: Runner
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,9 @@ async def core(
                 _looping(platform),
                 _asked(front.core, platform.routing),
                 front.elders.served(platform.routing, platform.audit.lost),
-                _serving(platform.services, sockets.http, front.answering),
+                _serving(platform.services, sockets.http, front.answering) as http,
             ):
-                yield _running(platform.services)
+                yield _running(platform.services, http)
         finally:
             await platform.finish()
 
@@ -228,7 +229,7 @@ async def _asked(switch: Switch, routing: Routing) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _serving(
     services: Services, sock: socket.socket, answering: list[Runner]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Runner]:
     """Serve HTTP while the block runs. The socket stays open: who comes later queues.
 
     Requests that may outlive the core are left to `answering`.
@@ -237,7 +238,7 @@ async def _serving(
     await runner.setup()
     try:
         await web.SockSite(runner, sock.dup(), backlog=_BACKLOG).start()
-        yield
+        yield runner
     finally:
         await runner.finish(_ANSWER_SECONDS)
         if runner.lasts:
@@ -246,9 +247,11 @@ async def _serving(
             await runner.cleanup()
 
 
-def _running(services: Services) -> Running:
+def _running(services: Services, http: Runner) -> Running:
     ssh = Address(services.ssh_host, services.ssh_port)
-    return Running(services.accounts, services.tokens, services.api_base, ssh, services.host_keys)
+    return Running(
+        services.accounts, services.tokens, services.api_base, ssh, services.host_keys, http
+    )
 
 
 def bind(address: Address) -> socket.socket:

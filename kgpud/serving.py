@@ -95,7 +95,7 @@ class Daemon:
             self._held.lock.sign()
             front.listener.open()
             await self._tell_ready(running)
-            heir = await self._until_heir(front)
+            heir = await self._until_heir(front, running)
             if heir is None:
                 notify("STOPPING=1")
                 await front.drain(self._drain_seconds, self._stop.hurry)
@@ -118,7 +118,7 @@ class Daemon:
         except WireClosed:
             log.warning("handover.elder_died")
 
-    async def _until_heir(self, front: Front) -> Heir | None:
+    async def _until_heir(self, front: Front, running: Running) -> Heir | None:
         """Return a successor that could take over, once one was asked for; None to stop."""
         while True:
             await _any(self._stop.asked, self._reload_asked)
@@ -126,9 +126,11 @@ class Daemon:
                 return None
             log.info("handover.begins")
             notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            running.http.keep_alive(keeps=False)
             heir = await self._start_heir(front)
             if not isinstance(heir, HandoverFailed):
                 return heir
+            running.http.keep_alive(keeps=True)
             self._go_on(heir)
 
     async def _start_heir(self, front: Front) -> Heir | HandoverFailed | None:

@@ -16,9 +16,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from kgpud.handover.inherited import VARIABLE, Listening
 from kgpud.handover.remote import RemoteCore, Sessions
 from kgpud.handover.wire import Message, Wire, WireClosed, pair
+
+log = structlog.get_logger()
 
 # A machine that is busy, a disk that is slow.
 _HELLO_SECONDS = 60.0
@@ -55,6 +59,7 @@ class Heir:
 
     async def take_over(self, remote: RemoteCore) -> None:
         """Let it have the store; return once it serves. Raises HandoverFailed when it is gone."""
+        log.info("handover.goes", successor=self.pid)
         with contextlib.suppress(WireClosed):
             await self._wire.send({"go": True})
         async with asyncio.TaskGroup() as waits:

@@ -1,6 +1,7 @@
 """Who calls, and whether the route is for them."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -76,7 +77,9 @@ async def while_admitted(admit: Admit, clock: Clock) -> AsyncIterator[None]:
     except BaseExceptionGroup as group:
         # The block's own error, or the watch's that ended it.
         raise group.exceptions[0] from None
-    await admit()
+    # What lasted longer than the core (`Call.lasts`) can't ask it, and was admitted until then.
+    with contextlib.suppress(StoreUnavailable):
+        await admit()
 
 
 async def _watch(admit: Admit, clock: Clock) -> None:

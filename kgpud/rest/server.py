@@ -39,6 +39,8 @@ class _Connection(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; another one is owed where the client has asked again already."""
+        if isinstance(self._manager, _Server) and not self._manager.keeps_alive:
+            resp.force_close()
         sent = await super().finish_response(request, resp, start_time)
         self.owed = bool(self._messages)
         self.lasts = self.stops_when_gone = False
@@ -94,6 +96,9 @@ def let_last(request: web.BaseRequest) -> None:
 
 
 class _Server(web.Server):
+    # Whether connections stay open after an answer.
+    keeps_alive = True
+
     def __call__(self) -> RequestHandler:
         # The access log is the application's: one line a request, without secrets.
         quiet: Any = None
@@ -114,6 +119,11 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(made.request_handler, request_factory=made.request_factory)
+
+    def keep_alive(self, *, keeps: bool) -> None:
+        """Say whether clients may ask again on their connection; without, few are open soon."""
+        assert isinstance(self.server, _Server)
+        self.server.keeps_alive = keeps
 
     @property
     def lasts(self) -> bool:

@@ -1,0 +1,105 @@
+"""A successor that doesn't come up leaves the old daemon as it was; what dies later is survived."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from tests.e2e.dev import eventually
+from tests.e2e.serve import write_config
+
+from .house import House, finished, heir_of, of_config, standing
+from .systemd import Systemd
+
+
+@contextmanager
+def refused(house: House) -> Iterator[list[str]]:
+    """Reload beside the block, which makes it fail; yield why, which is there afterwards."""
+    why: list[str] = []
+    asking = threading.Thread(target=lambda: why.append(house.refused_reload()))
+    asking.start()
+    try:
+        yield why
+    finally:
+        asking.join(60)
+
+
+def begin_to_write(state: Path) -> sqlite3.Connection:
+    """Lock the store against every writer."""
+    other = sqlite3.connect(state / "kgpud.sqlite3", timeout=30, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    return other
+
+
+def test_the_old_daemon_goes_on_where_no_new_one_comes_up(config: Path) -> None:
+    with Systemd() as systemd, standing(config, systemd.env) as house:
+        client = house.enter("cat")
+        first = house.owner()
+        good = config.read_text()
+        config.write_text(good + "[colours]\nred = 1\n")
+        assert "colours: unknown setting" in house.refused_reload()
+        config.write_text(good.replace(str(house.state), str(house.state) + "2"))
+        assert "that takes a restart" in house.refused_reload()
+        config.write_text(good)
+        with refused(house) as why:
+            heir_of(house, first.pid).kill()
+        assert "it ended before it could serve" in why[0]
+        # And when it had the store already.
+        with refused(house) as why, closing(begin_to_write(house.state)):
+            eventually(lambda: len(house.events("handover.goes")) == 1)
+            held = house.pod.start("echo held")
+            house.clients.append(held)
+            heir_of(house, first.pid).kill()
+        assert "it ended before it served" in why[0]
+        assert finished(held)[:2] == (0, b"held\n")
+        assert house.owner() == first
+        assert of_config(config) == [first]
+        assert house.pod.view()["ready"]
+        assert finished(client, said=b"still here\n")[:2] == (0, b"still here\n")
+        assert len(house.events("handover.failed")) == 4
+        second = house.reload()
+        assert house.first.wait(20) == 0
+        failed = ["RELOADING=1", "READY=1"]
+        told = ["READY=1", *failed * 4, "RELOADING=1", f"MAINPID={second.pid}", "READY=1"]
+        assert systemd.told_by(first.pid) == told
+        second.terminate()
+        second.wait(20)
+        assert systemd.told_by(second.pid) == ["STOPPING=1"]
+
+
+def test_only_those_are_lost_whose_own_daemon_dies(house: House) -> None:
+    oldest = house.enter("exec sleep 1000")
+    house.reload()
+    old = house.enter("exec sleep 1000")
+    owner = house.reload()
+    young = house.enter("exec sleep 1000")
+    eventually(lambda: len(house.sessions("--open")) == 3)
+    house.first.kill()
+    code, _, _ = finished(oldest)
+    assert code == 255
+    [lost] = eventually(lambda: [row for row in house.sessions() if row["closed_at"]])
+    assert (lost["reason"], lost["bytes_in"]) == ("daemon_lost", None)
+    assert (old.poll(), young.poll()) == (None, None)
+    # The core is gone, and with it whoever would know when the elder's session has to end.
+    owner.kill()
+    code, _, said = finished(old)
+    assert (code, b"kgpud is restarting" in said) == (255, True)
+    assert finished(young)[0] == 255
+    eventually(lambda: of_config(house.config) == [])
+
+
+def test_a_stop_ends_the_elders_too(tmp_path: Path, kubeconfig: Path) -> None:
+    with standing(write_config(tmp_path, kubeconfig, drain=1)) as house:
+        long, short = house.enter("exec sleep 1000"), house.enter("read line; exit 3")
+        owner = house.reload()
+        owner.terminate()
+        assert finished(short, said=b"now\n")[0] == 3
+        code, _, said = finished(long)
+        assert (code, b"kgpud is restarting" in said) == (255, True)
+        owner.wait(20)
+        assert house.first.wait(20) == 0
+        assert of_config(house.config) == []
+        with closing(sqlite3.connect(house.state / "kgpud.sqlite3")) as store:
+            found = store.execute("SELECT reason, exit_status FROM sessions").fetchall()
+        assert set(found) == {("daemon_stopped", 255), ("exit", 3)}
