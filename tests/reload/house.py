@@ -132,7 +132,13 @@ async def signed_up(config: Path) -> str:
     settings, clock = load(config), SystemClock()
     settings.state.mkdir(mode=0o700)
     async with Database.open(settings.state / statefolder.DATABASE) as db:
-        accounts = Accounts(db, clock, trial_credits=settings.trial_credits, quota_gpus=4)
+        accounts = Accounts(
+            db,
+            clock,
+            trial_credits=settings.trial_credits,
+            quota_gpus=settings.quota_gpus,
+            quota_cpu_pods=settings.quota_cpu_pods,
+        )
         await accounts.add(EMAIL, "")
         account = await accounts.approve(EMAIL, who="a test")
         secret = load_or_create_secret(settings.state / statefolder.SECRET)
