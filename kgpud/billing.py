@@ -127,9 +127,11 @@ def usage_lines(bills: Iterable[Bill]) -> list[Usage]:
         due = bill.due
         balance = balances.get(due.account_id, due.balance)
         done = due.charged_minutes
+        # A closed hour stays closed, however the clock is set.
+        started = due.started_at - due.stepped_ms
         while done < bill.minutes:
-            hour = begins(due.started_at, done + 1) // HOUR_MS
-            upto = min(bill.minutes, begun(due.started_at, (hour + 1) * HOUR_MS - 1))
+            hour = begins(started, done + 1) // HOUR_MS
+            upto = min(bill.minutes, begun(started, (hour + 1) * HOUR_MS - 1))
             amount = cost(due.rate_per_hour, done) - cost(due.rate_per_hour, upto)
             balance += amount
             lines.append(Usage(due.account_id, due.pod_id, hour, upto - done, amount, balance))

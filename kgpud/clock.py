@@ -13,8 +13,15 @@ class Clock(Protocol):
         """Return the time of day."""
         ...
 
+    def stepped_ms(self) -> int:
+        """Return how far the time of day was set forward (negative: back) since some moment.
+
+        What passes is no step, be the machine asleep or awake.
+        """
+        ...
+
     async def sleep(self, seconds: float) -> None:
-        """Return once that many seconds have passed on this clock."""
+        """Return once that many seconds have passed on this clock, however it is set."""
         ...
 
 
@@ -24,6 +31,13 @@ class SystemClock:
     def now_ms(self) -> int:
         """Return the time of day."""
         return time.time_ns() // 1_000_000
+
+    def stepped_ms(self) -> int:
+        """Compare with CLOCK_BOOTTIME: nobody sets it, and it goes on in a suspended machine.
+
+        NTP's slewing moves both alike (clock_gettime(2)).
+        """
+        return self.now_ms() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop's monotonic clock."""

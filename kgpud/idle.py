@@ -30,4 +30,4 @@ def release_at(rental: Rental, now: int, life: Life) -> int | None:
 
 
 def _since(rental: Rental, now: int) -> int:
-    return max(rental.last_activity_at, rental.started_at or now)
+    return max(rental.last_activity_at, rental.ran_since or now)

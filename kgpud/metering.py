@@ -7,6 +7,7 @@ import structlog
 
 from kgpud import billing
 from kgpud.clock import Clock
+from kgpud.clocksteps import ClockSteps
 from kgpud.reasons import OUT_OF_CREDITS, is_operators_fault
 from store import bills, ledger, rentals
 from store.db import Connection, Database, StoreUnavailable
@@ -39,15 +40,18 @@ class Metering:
         clock: Clock,
         ended: Callable[[str, str], None],
         *,
+        steps: ClockSteps,
         may_charge: Callable[[], bool] = lambda: True,
     ) -> None:
         self._db = db
         self._clock = clock
         self._ended = ended
+        self._steps = steps
         self._may_charge = may_charge
 
     async def charge(self) -> list[Ended]:
         """Charge every minute begun by now; return the rentals that ended for want of credits."""
+        await self._steps.absorb()
         now = self._clock.now_ms()
         async with self._db.reading() as rx:
             first = await bills.next_due(rx)
@@ -81,13 +85,13 @@ async def close_rental(
     and so is the last one where `reason` is the operator's fault. The end that is written is
     never before the last paid minute began, nor before the rental was made, whatever our clock did.
     """
-    at = max(at, rental.created_at)
-    if rental.started_at is not None:
-        limit = max(at, billing.begins(rental.started_at, rental.charged_minutes))
+    at = max(at, rental.made_at)
+    if rental.ran_since is not None:
+        limit = max(at, billing.begins(rental.ran_since, rental.charged_minutes))
         if rental.finished_at is not None:
             limit = min(limit, rental.finished_at)
         at = max(at, limit)
-        minutes = billing.begun(rental.started_at, limit)
+        minutes = billing.begun(rental.ran_since, limit)
         if minutes < rental.charged_minutes:
             await _refund(conn, rental, minutes, now, "minutes after the container had ended")
         ended = await _charge_due(conn, await bills.due(conn, limit, rental.pod_id), now)

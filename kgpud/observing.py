@@ -25,21 +25,21 @@ class Observed:
 def observe(rental: Rental, pod: PodState, now: int) -> Observed:
     """Lay what was seen of a pod over its rental.
 
-    The cluster's times are taken between the rental's creation and now. An ended rental only
+    The cluster's times are taken between the rental's creation and now, by our clock as it is set
+    now (see clocksteps). An ended rental only
     learns that its pod is gone.
     """
     gone = pod.deleted and rental.gone_at is None
     if rental.ended_at is not None:
         return Observed(rental, gone=gone)
-    started = rental.started_at
-    if started is None:
-        started = _within(pod.started_at, rental.created_at, now)
-    finished = rental.finished_at
-    if finished is None and started is not None:
-        finished = _within(pod.finished_at, started, now)
+    if rental.started_at is None:
+        started = _within(pod.started_at, rental.made_at, now)
+        rental = replace(rental, started_at=started, stepped_before_start_ms=rental.stepped_ms)
+    started, finished = rental.started_at, rental.finished_at
+    if finished is None and rental.ran_since is not None:
+        finished = _within(pod.finished_at, rental.ran_since, now)
     seen = replace(
         rental,
-        started_at=started,
         finished_at=finished,
         ready=pod.ready,
         ready_at=now if pod.ready and rental.ready_at is None else rental.ready_at,

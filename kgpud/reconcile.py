@@ -96,6 +96,7 @@ class Reconcile:
 
     async def sweep(self) -> None:
         """Give up what does not start, and delete the pods and Secrets of ended rentals."""
+        await self._rentals.steps.absorb()
         await self._rentals.activity.flush()
         if self._view.connected:
             await self._give_up_starting()
@@ -190,7 +191,7 @@ class Reconcile:
             return True
         if rental.create_acked_at is not None:
             return rental.create_acked_at < began
-        return rental.created_at < began - CREATE_DEADLINE_MS
+        return rental.made_at < began - CREATE_DEADLINE_MS
 
     async def _give_up_starting(self) -> None:
         now = self._clock.now_ms()
@@ -199,7 +200,7 @@ class Reconcile:
         for rental in waiting:
             if rental.create_acked_at is None and rental.pod_id not in self._view.pods:
                 await self._rentals.end(rental.pod_id, _INTERRUPTED)
-            elif rental.created_at < now - self._life.start_seconds * 1000:
+            elif rental.made_at < now - self._life.start_seconds * 1000:
                 why = (rental.pending_reason or STARTING).partition(":")[0]
                 reason = "timeout" if why in STAGES else why
                 await self._rentals.end(rental.pod_id, f"start_failed:{reason}")
@@ -214,7 +215,7 @@ class Reconcile:
             return
         now = self._clock.now_ms()
         unanswered = rental.create_acked_at is None and rental.started_at is None
-        if not there and unanswered and now - rental.created_at < CREATE_DEADLINE_MS:
+        if not there and unanswered and now - rental.made_at < CREATE_DEADLINE_MS:
             # The creation may still land: ask again.
             return
         async with self._db.transaction() as tx:
@@ -242,7 +243,7 @@ class Reconcile:
 
 def _last_known(rental: Rental, now: int) -> int:
     """Return the end of the last paid minute: what came after it is not known to have run."""
-    if rental.started_at is None:
+    if rental.ran_since is None:
         return now
-    end = billing.begins(rental.started_at, rental.charged_minutes + 1) - 1
-    return max(rental.created_at, min(now, end))
+    end = billing.begins(rental.ran_since, rental.charged_minutes + 1) - 1
+    return max(rental.made_at, min(now, end))

@@ -11,6 +11,7 @@ from kgpud.activity import Activity
 from kgpud.catalog import Catalog
 from kgpud.changes import Changes
 from kgpud.clock import Clock
+from kgpud.clocksteps import ClockSteps
 from kgpud.cluster import manifests
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.errors import ClusterError
@@ -76,6 +77,7 @@ class Rentals:
         self._settings = settings
         self._cut = cut
         self.activity = Activity(db, clock)
+        self.steps = ClockSteps(db, clock)
         self.sweep_wanted = asyncio.Event()
         self.changes = Changes()
 
@@ -160,6 +162,7 @@ class Rentals:
 
         The bill is final when this returns; the pod's deletion follows.
         """
+        await self.steps.absorb()
         rental, ended = await _release(self._db, self._clock, account_id, pod_id, reason)
         if ended is not None:
             self.on_ended(ended.pod_id, ended.reason)
@@ -172,13 +175,14 @@ class Rentals:
 
         `finished_at` is when its container was last known to run, where the cluster can't tell.
         """
+        await self.steps.absorb()
         now = self._clock.now_ms()
         async with self._db.transaction() as tx:
             rental = await rentals.get(tx, pod_id)
             if rental is None or rental.ended_at is not None:
                 return
-            if finished_at is not None and rental.finished_at is None and rental.started_at:
-                within = max(rental.started_at, min(finished_at, now))
+            if finished_at is not None and rental.finished_at is None and rental.ran_since:
+                within = max(rental.ran_since, min(finished_at, now))
                 rental = replace(rental, finished_at=within)
                 await rentals.save_observed(tx, [rental])
             ended = await close_rental(tx, rental, now if at is None else at, reason, now)
@@ -199,6 +203,7 @@ class Rentals:
     async def observe(self, pods: Iterable[PodState]) -> None:
         """Take what was seen of pods of this installation; pods without a rental are ignored."""
         seen = {pod.name: pod for pod in pods}
+        await self.steps.absorb()
         now = self._clock.now_ms()
         async with self._db.reading() as rx:
             if not _changes(await rentals.some(rx, seen), seen, now):

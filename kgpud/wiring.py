@@ -102,7 +102,9 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
         quota_cpu_pods=config.quota_cpu_pods,
     )
     audit = Audit(db, clock, kept_days=config.ssh.audit_days, tell=rentals.changes.tell)
-    metering = Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected)
+    metering = Metering(
+        db, clock, rentals.on_ended, steps=rentals.steps, may_charge=lambda: view.connected
+    )
     reconcile = Reconcile(
         db,
         clock,

@@ -8,7 +8,11 @@ from store.db import Connection
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A running rental some of whose minutes began, by `limit`, without being charged yet."""
+    """A running rental some of whose minutes began, by `limit`, without being charged yet.
+
+    `started_at` is on the clock as it is set now; `stepped_ms` is how far that was set since, so
+    that the hours of the ledger's lines stay those of the clock as it was set then.
+    """
 
     pod_id: str
     account_id: str
@@ -17,6 +21,7 @@ class Due:
     charged_minutes: int
     limit: int
     balance: int
+    stepped_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,9 @@ async def running(conn: Connection, account_id: str | None = None) -> list[Due]:
     Their `limit` means nothing.
     """
     rows = await conn.rows(
-        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count), r.started_at,"
-        " r.charged_minutes, 0, a.balance FROM rentals r JOIN accounts a USING (account_id)"
+        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count), r.ran_since,"
+        " r.charged_minutes, 0, a.balance, r.ran_since - r.started_at"
+        " FROM rentals r JOIN accounts a USING (account_id)"
         " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND r.finished_at IS NULL"
         " AND (?1 IS NULL OR r.account_id = ?1)",
         (account_id,),
@@ -52,9 +58,9 @@ async def running(conn: Connection, account_id: str | None = None) -> list[Due]:
 async def next_due(conn: Connection) -> int | None:
     """Return when the first minute begins, or began, that no live rental was charged for yet."""
     row = await conn.row(
-        "SELECT min(started_at + charged_minutes * 60000) AS at FROM rentals"
-        " WHERE ended_at IS NULL AND started_at IS NOT NULL"
-        " AND started_at + charged_minutes * 60000 <= coalesce(finished_at, 1 << 62)"
+        "SELECT min(r.ran_since + r.charged_minutes * 60000) AS at FROM rentals r"
+        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL"
+        " AND r.ran_since + r.charged_minutes * 60000 <= coalesce(r.finished_at, 1 << 62)"
     )
     assert row is not None
     return None if row["at"] is None else int(row["at"])
@@ -64,10 +70,10 @@ async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due
     """Return every live rental, or the one named, with minutes begun by `now` and not charged."""
     rows = await conn.rows(
         "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count) AS rate,"
-        " r.started_at, r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)) AS until,"
-        " a.balance FROM rentals r JOIN accounts a USING (account_id)"
+        " r.ran_since, r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)) AS until,"
+        " a.balance, r.ran_since - r.started_at FROM rentals r JOIN accounts a USING (account_id)"
         " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND (?2 IS NULL OR r.pod_id = ?2)"
-        " AND r.started_at + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))",
+        " AND r.ran_since + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))",
         (now, pod_id),
     )
     return [Due(*row) for row in rows]
@@ -81,4 +87,4 @@ async def charge(conn: Connection, charges: Sequence[Charge]) -> None:
         [(c.minutes, c.cost, c.pod_id, c.minutes_before) for c in charges],
     )
     if charges and changed != len(charges):
-        raise RuntimeError(f"{len(charges) - changed} bills changed under a transaction")
+        raise RuntimeError("{len(charges) - changed} bills changed under a transaction")

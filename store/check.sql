@@ -70,7 +70,8 @@ SELECT 'rental ' || pod_id || ': charged ' || charged_minutes || ' min of ' || b
     || ' (' || end_reason || ')'
 FROM (
     SELECT pod_id, charged_minutes, end_reason, coalesce(
-        max(0, (min(ended_at, coalesce(finished_at, ended_at)) - started_at + 60000) / 60000), 0
+        max(0, (min(ended_at, coalesce(finished_at, ended_at)) - ran_since + 60000)
+            / 60000), 0
     ) AS begun
     FROM rentals WHERE ended_at IS NOT NULL
 )
@@ -81,12 +82,14 @@ WHERE charged_minutes <> max(0, begun - (
     ))
 ));
 
--- A rental's times are in order.
+-- A rental's times are in order, on the clock as it was set at its end.
 SELECT 'rental ' || pod_id || ': created at ' || created_at || ', started at '
     || coalesce(started_at, '-') || ', finished at ' || coalesce(finished_at, '-')
     || ', ended at ' || coalesce(ended_at, '-')
 FROM rentals
-WHERE started_at < created_at OR finished_at < started_at OR ended_at < created_at;
+WHERE started_at < created_at + stepped_before_start_ms
+    OR finished_at < ran_since
+    OR ended_at < created_at + stepped_ms;
 
 -- A live rental has its newest key, an ended one none.
 SELECT 'rental ' || r.pod_id || ': ' || count(k.id) || ' live keys, of generation '

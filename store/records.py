@@ -60,6 +60,8 @@ class Rental:
     `price_per_hour` is per GPU and fixed at rent. `fingerprint` is the live key's, None once the
     rental ended. `finished_at` is when the container ended, `ended_at` when the rental's end was
     accepted (the bill stops at the earlier one), `gone_at` when the pod object was gone.
+    `stepped_ms` is how far our clock was set since the rental was made, and
+    `stepped_before_start_ms` how far of that before its container started.
     """
 
     pod_id: str
@@ -89,7 +91,21 @@ class Rental:
     charged_minutes: int = 0
     cost: int = 0
     key_generation: int = 1
+    stepped_ms: int = 0
+    stepped_before_start_ms: int = 0
     fingerprint: str | None = None
+
+    @property
+    def made_at(self) -> int:
+        """When the rental was made, on the clock as it is set now."""
+        return self.created_at + self.stepped_ms
+
+    @property
+    def ran_since(self) -> int | None:
+        """When the container started, on the clock as it is set now: what its age is told from."""
+        if self.started_at is None:
+            return None
+        return self.started_at + self.stepped_ms - self.stepped_before_start_ms
 
     @property
     def billed_gpus(self) -> int:

@@ -111,7 +111,8 @@ async def not_gone(conn: Connection) -> list[Rental]:
 async def not_started(conn: Connection, before: int) -> list[Rental]:
     """Return the live rentals asked for before a time whose container never ran."""
     rows = await conn.rows(
-        f"{_SELECT} WHERE r.ended_at IS NULL AND r.started_at IS NULL AND r.created_at < ?",
+        f"{_SELECT} WHERE r.ended_at IS NULL AND r.started_at IS NULL"
+        " AND r.created_at + r.stepped_ms < ?",
         (before,),
     )
     return [_rental(row) for row in rows]
@@ -187,11 +188,24 @@ async def save_observed(conn: Connection, rentals: Sequence[Rental]) -> None:
     """Write what was seen of the pods; ends and bills are left alone."""
     await conn.run_many(
         "UPDATE rentals SET started_at = ?, ready_at = ?, finished_at = ?, ready = ?, node = ?,"
-        " pending_reason = ? WHERE pod_id = ?",
+        " pending_reason = ?, stepped_before_start_ms = ? WHERE pod_id = ?",
         [
-            (r.started_at, r.ready_at, r.finished_at, r.ready, r.node, r.pending_reason, r.pod_id)
+            (
+                *(r.started_at, r.ready_at, r.finished_at, r.ready, r.node, r.pending_reason),
+                *(r.stepped_before_start_ms, r.pod_id),
+            )
             for r in rentals
         ],
+    )
+
+
+async def step(conn: Connection, by_ms: int) -> None:
+    """Note that our clock was set by so much: live rentals are no older, nor idle for longer."""
+    await conn.run(
+        "UPDATE rentals SET stepped_ms = stepped_ms + ?1, finished_at = finished_at + ?1,"
+        " create_acked_at = create_acked_at + ?1, last_activity_at = last_activity_at + ?1"
+        " WHERE ended_at IS NULL",
+        (by_ms,),
     )
 
 
@@ -233,6 +247,8 @@ async def end(conn: Connection, ends: Sequence[End], now: int) -> None:
 
 def _rental(row: Row) -> Rental:
     values = dict(zip(row.keys(), row, strict=True))
+    # Rental works it out by itself.
+    del values["ran_since"]
     values["failed"] = bool(values["failed"])
     values["ready"] = bool(values["ready"])
     return Rental(**values)

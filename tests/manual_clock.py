@@ -10,6 +10,7 @@ class ManualClock:
 
     def __init__(self, now_ms: int = START_MS) -> None:
         self._now = now_ms
+        self._stepped = 0
         self._sleepers: list[tuple[int, asyncio.Future[None]]] = []
 
     def now_ms(self) -> int:
@@ -20,8 +21,16 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         future = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self._now + round(seconds * 1000), future))
+        self._sleepers.append((self._now - self._stepped + round(seconds * 1000), future))
         await future
+
+    def stepped_ms(self) -> int:
+        return self._stepped
+
+    def step(self, seconds: float) -> None:
+        """Set the time of day, as NTP does: no time passes."""
+        self._now += round(seconds * 1000)
+        self._stepped += round(seconds * 1000)
 
     @property
     def sleeping(self) -> int:
@@ -31,8 +40,9 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Move on (or back) and wake those whose time has come."""
         self._now += round(seconds * 1000)
-        awake = [(at, future) for at, future in self._sleepers if at <= self._now]
-        self._sleepers = [(at, f) for at, f in self._sleepers if at > self._now and not f.done()]
+        passed = self._now - self._stepped
+        awake = [(at, future) for at, future in self._sleepers if at <= passed]
+        self._sleepers = [(at, f) for at, f in self._sleepers if at > passed and not f.done()]
         for _, future in sorted(awake, key=lambda sleeper: sleeper[0]):
             if not future.done():
                 future.set_result(None)

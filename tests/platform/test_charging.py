@@ -194,7 +194,9 @@ async def test_the_loop_charges_every_second_and_pauses_without_news(
     account = await still.account()
     await runs(still, account.account_id, "p1")
     fresh = False
-    metering = Metering(still.db, clock, still.rentals.on_ended, may_charge=lambda: fresh)
+    metering = Metering(
+        still.db, clock, still.rentals.on_ended, steps=still.rentals.steps, may_charge=lambda: fresh
+    )
     async with asyncio.TaskGroup() as group:
         loop = group.create_task(metering.run())
         for _ in range(3):

@@ -128,7 +128,9 @@ async def platform(
             tokens=tokens,
             accounts=Accounts(db, clock, trial_credits=100_000, quota_gpus=4, quota_cpu_pods=4),
             rentals=rentals,
-            metering=Metering(db, clock, rentals.on_ended, may_charge=lambda: view.connected),
+            metering=Metering(
+                db, clock, rentals.on_ended, steps=rentals.steps, may_charge=lambda: view.connected
+            ),
             reconcile=Reconcile(
                 db,
                 clock,

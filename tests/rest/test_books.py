@@ -54,7 +54,8 @@ async def test_the_books_of_a_running_rental(platform: Platform) -> None:
     pod_id = await platform.rent(user, gpu_model="v100", gpu_count=2)
     await platform.ready(user, pod_id)
     await platform.accounts.credit(user.email, -99_900, who="test", note="too much")
-    await Metering(platform.db, SystemClock(), lambda _pod, _reason: None).charge()
+    steps = platform.rentals.steps
+    await Metering(platform.db, SystemClock(), lambda _pod, _why: None, steps=steps).charge()
     balance = await get(platform, user, "/v1/balance")
     assert (balance["credits"], balance["burn_per_hour"]) == (80, 1200)
     # Each minute costs 20: there are four more, and none for the sixth.
