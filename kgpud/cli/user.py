@@ -19,8 +19,10 @@ from kgpud.cli.state import (
     state_options,
 )
 from kgpud.clock import rfc3339
+from kgpud.reasons import ADMIN_RELEASED
 from kgpud.tokens import Tokens, load_or_create_secret
-from store.records import Account, LedgerLine
+from store import rentals
+from store.records import Account, LedgerLine, Role
 
 LEDGER_LINES = 20
 _QUOTA = click.IntRange(0, 10_000)
@@ -28,7 +30,7 @@ _QUOTA = click.IntRange(0, 10_000)
 
 @click.group()
 def user() -> None:
-    """Accounts: add, approve, credit, quota, token."""
+    """Accounts: add, approve, suspend, credit, quota, role, token."""
 
 
 @user.command()
@@ -104,6 +106,63 @@ def approve(email: str, state: Path | None, config: Path | None) -> None:
     click.echo(f"{account.email} is {account.status} and has {account.balance} credits")
 
 
+@user.command()
+@click.argument("email")
+@click.option("--release", is_flag=True, help="End its live rentals too; else they go on.")
+@state_options
+def suspend(email: str, *, release: bool, state: Path | None, config: Path | None) -> None:
+    """Refuse the account's tokens, calls that are under way included."""
+    # Loads the cluster's client library, which takes a second that the others need not wait.
+    from kgpud import rentals as policy  # noqa: PLC0415
+
+    async def work(opened: Opened) -> tuple[Account, int]:
+        account = await _accounts(opened).suspend(email, _who())
+        async with opened.db.reading() as rx:
+            live = await rentals.newest(rx, rentals.Which(account.account_id, active=True))
+        for rental in live if release else ():
+            await policy.release(opened.db, opened.clock, rental.pod_id, ADMIN_RELEASED)
+        return account, len(live)
+
+    account, live = run(state, config, work)
+    what = "ended" if release else "go on"
+    click.echo(f"{account.email} is {account.status}; its {live} live rentals {what}")
+
+
+@user.command()
+@click.argument("email")
+@state_options
+def reinstate(email: str, state: Path | None, config: Path | None) -> None:
+    """Let a suspended account in again, with the token that it had."""
+    account = run(state, config, lambda opened: _accounts(opened).reinstate(email, _who()))
+    click.echo(f"{account.email} is {account.status}")
+
+
+@user.command()
+@click.argument("email")
+@click.argument("role", type=click.Choice(["user", "maintainer"]))
+@state_options
+def role(email: str, role: Role, state: Path | None, config: Path | None) -> None:
+    """Make the account a maintainer, or a plain user again."""
+    account = run(
+        state, config, lambda opened: _accounts(opened).change(email, _who(), role=role)
+    )
+    click.echo(f"{account.email} is a {account.role}")
+
+
+@user.command()
+@click.argument("email")
+@state_options
+def revoke(email: str, state: Path | None, config: Path | None) -> None:
+    """Revoke the account's token, and give it no other."""
+
+    async def work(opened: Opened) -> bool:
+        account = await _accounts(opened).find(email)
+        return await _tokens(opened).revoke(account.account_id)
+
+    revoked = run(state, config, work)
+    click.echo("revoked" if revoked else "it had none")
+
+
 # Or a negative amount would be taken for options.
 @user.command(context_settings={"ignore_unknown_options": True})
 @click.argument("email")
@@ -166,9 +225,8 @@ def token(email: str, state: Path | None, config: Path | None) -> None:
     """Print a new token, once. The account's old one is dead from then on."""
 
     async def work(opened: Opened) -> str:
-        secret = load_or_create_secret(opened.config.state / statefolder.SECRET)
         account = await _accounts(opened).find(email)
-        return await Tokens(opened.db, opened.clock, secret=secret).issue(account.account_id)
+        return await _tokens(opened).issue(account.account_id)
 
     click.echo(run(state, config, work))
 
@@ -182,6 +240,11 @@ def _accounts(opened: Opened) -> Accounts:
         quota_gpus=config.quota_gpus,
         quota_cpu_pods=config.quota_cpu_pods,
     )
+
+
+def _tokens(opened: Opened) -> Tokens:
+    secret = load_or_create_secret(opened.config.state / statefolder.SECRET)
+    return Tokens(opened.db, opened.clock, secret=secret)
 
 
 def _who() -> str:

@@ -160,6 +160,28 @@ def test_stdout_is_the_answer_alone(kgpud: Kgpud) -> None:
     assert added.stderr == ""
 
 
+def test_an_account_is_suspended_with_its_rentals_or_without(kgpud: Kgpud, state: Path) -> None:
+    ada = "ada@example.org"
+    kgpud("user", "add", ada)
+    assert "not suspended" in kgpud("user", "reinstate", ada, ok=False).stderr
+    kgpud("user", "approve", ada)
+    asyncio.run(add_rental(state, ada))
+    assert "its 1 live rentals go on" in kgpud("user", "suspend", ada).output
+    assert "is approved" in kgpud("user", "reinstate", ada).output
+    assert "its 1 live rentals ended" in kgpud("user", "suspend", ada, "--release").output
+    shown = json.loads(kgpud("pod", "show", POD, "--json").output)
+    assert shown["end_reason"] == "admin_released"
+
+
+def test_role_and_token_are_changed(kgpud: Kgpud) -> None:
+    ada = "ada@example.org"
+    kgpud("user", "add", ada)
+    assert "is a maintainer" in kgpud("user", "role", ada, "maintainer").output
+    kgpud("user", "token", ada)
+    assert kgpud("user", "revoke", ada).output == "revoked\n"
+    assert kgpud("user", "revoke", ada).output == "it had none\n"
+
+
 def test_an_address_is_one(kgpud: Kgpud) -> None:
     for nonsense in ("ada", "", "a b@c", "@"):
         assert "e-mail" in kgpud("user", "add", nonsense, ok=False).stderr
