@@ -73,28 +73,43 @@ async def run(
 ) -> Completed:
     """Run `argv` in the pod and return what came of it.
 
-    After `timeout` seconds the whole session is killed in the pod. Output past `output_limit`
-    bytes is read and dropped. Raises ExecRefused if it never began, ExecBroken if the stream
-    broke. When cancelled, the command is ended too.
+    After `timeout` seconds the whole session is killed in the pod, those that ignore SIGHUP
+    included; so it is when this is cancelled. Output past `output_limit` bytes is read and
+    dropped. Raises ExecRefused if it never began, ExecBroken if the stream broke.
     """
     collector = _Collector(output_limit)
     # Halves of characters, which JSON can spell, become bytes that are refused as not UTF-8.
     words = [word.encode(errors="surrogatepass") for word in argv]
     command = Command(Kind.ARGV, words)
     starting = asyncio.get_running_loop().time()
-    running = await executor.start(pod, command, collector)
+    running = await _started(executor, pod, command, collector)
     try:
         async with asyncio.timeout_at(starting + timeout):
             await _feed(running, stdin, collector.writable)
             return _completed(collector, await collector.outcome)
     except TimeoutError:
-        await running.hang_up()
+        await running.hang_up(spare=False)
         return _partial(collector)
     except asyncio.CancelledError:
-        await asyncio.shield(running.hang_up())
+        await asyncio.shield(running.hang_up(spare=False))
         raise
     finally:
         running.leave()
+
+
+async def _started(executor: Executor, pod: PodRef, command: Command, sink: _Collector) -> Exec:
+    """Start a command; when cancelled meanwhile, end it once it has begun."""
+    # Not a TaskGroup's: that would cancel its task with us. This one is awaited right here.
+    start = asyncio.get_running_loop().create_task(executor.start(pod, command, sink))
+    try:
+        await asyncio.wait([start])
+    except asyncio.CancelledError:
+        await asyncio.wait([start])
+        if start.exception() is None:
+            await start.result().hang_up(spare=False)
+            start.result().leave()
+        raise
+    return start.result()
 
 
 async def _feed(running: Exec, stdin: bytes, writable: asyncio.Event) -> None:

@@ -17,6 +17,7 @@ from gateway.settings import Rhythm
 log = structlog.get_logger()
 
 HANGUP_GRACE_SECONDS = 5
+KILL_GRACE_SECONDS = 1
 _STDIN = bytes([frames.STDIN])
 # The end of the connection follows the status at once, unless a proxy keeps it.
 END_SECONDS = 2.0
@@ -112,12 +113,14 @@ class Exec:
         self._sink = None
         self._link.close()
 
-    async def hang_up(self) -> None:
+    async def hang_up(self, *, spare: bool = True) -> None:
         """End the command as sshd does when its client goes: SIGHUP, then SIGKILL.
 
-        What ignores SIGHUP or left the session stays. Failures are logged: the pod may be gone.
+        What ignores SIGHUP stays unless it isn't to be spared; what left the session stays
+        anyway. Failures are logged: the pod may be gone.
         """
-        argv = wrapper.hangup(self.nonce, tty=self.tty, grace_seconds=HANGUP_GRACE_SECONDS)
+        grace = HANGUP_GRACE_SECONDS if spare else KILL_GRACE_SECONDS
+        argv = wrapper.hangup(self.nonce, tty=self.tty, grace_seconds=grace, spare=spare)
         await self._beside(argv, "hang_up_failed")
 
     async def signal(self, name: str) -> None:

@@ -1,5 +1,6 @@
 # What a client's leaving does to a command under sshd, done from a second exec (after leader.sh):
-#   ... tty|pipe GRACE_SECONDS
+#   ... tty|pipe|all GRACE_SECONDS
+# `all` is a pipe's, and spares nobody: a time limit is no leaving.
 tty=$3 grace=$4
 
 ignores_hangup() {
@@ -15,9 +16,9 @@ targets() {
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
     fields "$pid" && [ "$session" = "$ours" ] && [ "$state" != Z ] || continue
-    [ "$tty" = pipe ] || [ "$group" = "$foreground" ] || [ "$parent" = "$leader" ] ||
+    [ "$tty" != tty ] || [ "$group" = "$foreground" ] || [ "$parent" = "$leader" ] ||
       [ "$pid" = "$leader" ] || continue
-    ignores_hangup "$pid" || echo "$pid"
+    [ "$tty" != all ] && ignores_hangup "$pid" || echo "$pid"
   done 2>/dev/null
 }
 

@@ -74,9 +74,13 @@ def wrapped(command: Command, nonce: str) -> list[str]:
     return ["sh", "-c", WRAPPER, nonce, *mode, kind, *environment, "--", *given]
 
 
-def hangup(nonce: str, *, tty: bool, grace_seconds: int) -> list[str]:
-    """Return the argv that ends the command named by `nonce` as a client's leaving would."""
-    mode = "tty" if tty else "pipe"
+def hangup(nonce: str, *, tty: bool, grace_seconds: int, spare: bool = True) -> list[str]:
+    """Return the argv that ends the command named by `nonce` as a client's leaving would.
+
+    Without a tty it may spare nobody in the session, not even who ignores SIGHUP.
+    """
+    assert spare or not tty
+    mode = "tty" if tty else "pipe" if spare else "all"
     return ["sh", "-c", HANGUP, "sh", *_halves(nonce), mode, str(grace_seconds)]
 
 

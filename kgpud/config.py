@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
 from gateway.settings import Rhythm
-from kgpud.address import Address, Listen
+from kgpud.address import Address
 from kgpud.catalog_settings import CREDITS_LIMIT, ClassName, GpuClass, Images, menu
 from kgpud.cluster_settings import Kubernetes, Network, Pods
+from kgpud.http_settings import Http
 from kgpud.life_settings import Life
 from kgpud.object_settings import Objects
 from kgpud.paths import AbsolutePath
@@ -55,16 +56,6 @@ def _url(value: str) -> str:
     if parts.query or parts.fragment or parts.username or parts.port == 0:
         raise ValueError("must be http(s)://HOST[:PORT] and nothing more")
     return value.rstrip("/")
-
-
-@dataclass(frozen=True)
-class Http:
-    """Where the REST API listens."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = _CLOSED
-
-    #: Loopback by default: a TLS proxy in front of it is what faces the network.
-    listen: Listen = Address("127.0.0.1", 8080)
 
 
 @dataclass(frozen=True)
@@ -141,7 +132,8 @@ class Config:
         """Return the settings of a daemon on its embedded local cluster."""
         return cls(
             state=state.absolute(),
-            http=Http(http),
+            # Whoever tries things out polls as they like.
+            http=Http(http, account_calls_per_minute=0),
             ssh=Ssh(ssh),
             cluster=Kubernetes(kubeconfig.absolute()),
             images=Images(local=("kgpu-pytorch:latest", "bare:latest")),
@@ -151,7 +143,7 @@ class Config:
 
     def api_base(self, listening: Address) -> str:
         """Return the URL that users put before every path, given where HTTP really listens."""
-        return f"{self.public_url or f'http://{listening.reachable()}'}/v1"
+        return f"{self.public_url or f'{self.http.scheme}://{listening.reachable()}'}/v1"
 
     def ssh_address(self, listening: Address) -> Address:
         """Return where users are told to ssh to, given where the bastion really listens."""

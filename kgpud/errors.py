@@ -30,6 +30,8 @@ class Code(StrEnum):
     NO_CAPACITY = "no_capacity"
     POD_NOT_READY = "pod_not_ready"
     POD_ENDED = "pod_ended"
+    RATE_LIMITED = "rate_limited"
+    TOO_MANY_EXECS = "too_many_execs"
     EXEC_FAILED = "exec_failed"
     CLUSTER_UNREACHABLE = "cluster_unreachable"
     OBJECT_TOO_LARGE = "object_too_large"
@@ -53,11 +55,20 @@ class UserError(Exception):
     """Something a user can read and mend.
 
     `field` names the offending part of the request (a JSON path such as ``env.NVIDIA_X``),
-    where there is one. The message never carries a secret.
+    where there is one; `retry_after` is after how many seconds it is worth trying again. The
+    message never carries a secret.
     """
 
-    def __init__(self, code: Code, message: str, *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.field = field
+        self.retry_after = retry_after

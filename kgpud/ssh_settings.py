@@ -1,15 +1,15 @@
 """What an operator can set about the SSH front door: the ``[ssh]`` table."""
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, ConfigDict, Field, Strict
 
 from gateway.admission import Limits
 from gateway.penalties import Penalties
 from gateway.settings import Keepalive
-from kgpud.address import Address, Listen
+from kgpud.address import Address, Listen, Network
 
 _CLOSED = ConfigDict(extra="forbid")
 
@@ -17,22 +17,10 @@ Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Strict(), Field(ge=0, le=86_400)]
 
 
-def _network(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ip_network(value)
-    except ValueError:
-        raise ValueError("must be a network such as 192.0.2.0/24 or 2001:db8::/32") from None
-
-
 def _percent(value: int) -> int:
     if not 0 <= value <= 100:  # noqa: PLR2004 - it is one
         raise ValueError("must be a percentage")
     return value
-
-
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 
 
 @dataclass(frozen=True)

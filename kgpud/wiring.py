@@ -27,6 +27,7 @@ from kgpud.objects.stores import ObjectStore
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.call import Services
+from kgpud.rest.limits import Slots
 from kgpud.routing import Routing
 from kgpud.statements import Statements
 from kgpud.tokens import Tokens, load_or_create_secret
@@ -172,6 +173,8 @@ def _services(
         default_image=config.images.default,
         life=config.rentals,
         transit=transit,
+        http=config.http,
+        execs=Slots(config.http.execs_per_pod),
     )
 
 

@@ -143,9 +143,7 @@ def reinstate(email: str, state: Path | None, config: Path | None) -> None:
 @state_options
 def role(email: str, role: Role, state: Path | None, config: Path | None) -> None:
     """Make the account a maintainer, or a plain user again."""
-    account = run(
-        state, config, lambda opened: _accounts(opened).change(email, _who(), role=role)
-    )
+    account = run(state, config, lambda opened: _accounts(opened).change(email, _who(), role=role))
     click.echo(f"{account.email} is a {account.role}")
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from kgpud.errors import Code, UserError
 from kgpud.rest import openapi, problems, request_id, serving, transit
 from kgpud.rest.call import Services
+from kgpud.rest.limits import Rates
+from kgpud.rest.peers import Peers, source
 from kgpud.rest.reading import Unfit
 from kgpud.rest.route import Route
 from kgpud.rest.routes import ROUTES
@@ -29,7 +32,10 @@ _STORE_AWAY = UserError(
 
 def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Application:
     """Return the API as an application, to be served by `kgpud.rest.server.Runner`."""
-    app = web.Application(middlewares=[_answer_everything])
+    peers = Peers(services.http.trusted_proxies)
+    addresses = Rates(services.http.address_calls_per_minute)
+    accounts = Rates(services.http.account_calls_per_minute)
+    app = web.Application(middlewares=[_admitting(peers, addresses)])
     description = openapi.describe(
         routes, api_base=services.api_base, version=metadata.version("kgpud")
     )
@@ -37,10 +43,10 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
         app.router.add_get(path, _constant(json.dumps(description)))
     for route in routes:
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
-        add(route.path, serving.handler(route, services), expect_handler=_expect)
+        add(route.path, serving.handler(route, services, accounts), expect_handler=_expect)
     if services.transit is not None and services.transit.folder is not None:
         transit.add_routes(app, services.transit.folder, _expect)
-    app.on_response_prepare.append(_stamp)
+    app.on_response_prepare.append(_stamping(peers))
     app.on_shutdown.append(_closer(services))
     return app
 
@@ -60,7 +66,25 @@ def _adder(app: web.Application, method: str) -> Callable[..., Any]:
     return add
 
 
-@web.middleware
+def _admitting(peers: Peers, addresses: Rates) -> Middleware:
+    """Return what stands around every request: how often an address may call, and the rest."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        address = peers.address(request)
+
+        async def admitted(request: web.Request) -> web.StreamResponse:
+            caller = source(address)
+            if caller is not None:
+                addresses.take(caller)
+            return await handler(request)
+
+        with structlog.contextvars.bound_contextvars(peer=str(address)):
+            return await _answer_everything(request, admitted)
+
+    return answer
+
+
 async def _answer_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every outcome its shape, its id and its line in the log."""
     trace = request_id.of(request)
@@ -119,8 +143,13 @@ def _template(request: web.Request) -> str | None:
     return resource.canonical if resource else None
 
 
-async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
-    request_id.stamp(response, request_id.of(request))
+def _stamping(peers: Peers) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+        request_id.stamp(response, request_id.of(request))
+        if peers.secure(request):
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    return stamp
 
 
 def _closer(services: Services) -> Callable[[web.Application], Awaitable[None]]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic
 
 from typing_extensions import TypeVar
@@ -17,11 +17,13 @@ from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.history import History
+from kgpud.http_settings import Http
 from kgpud.idempotency import HEADER, Idempotency, Once
 from kgpud.life_settings import Life
 from kgpud.objects.opening import Transit
 from kgpud.rentals import Rentals
 from kgpud.rest.auth import Admit
+from kgpud.rest.limits import Slots
 from kgpud.rest.shapes.base import Body, Query
 from kgpud.statements import Statements
 from kgpud.tokens import Caller, Tokens
@@ -59,6 +61,8 @@ class Services:
     default_image: str
     life: Life = Life()
     transit: Transit | None = None
+    http: Http = Http()
+    execs: Slots = field(default_factory=lambda: Slots(Http.execs_per_pod))
 
 
 @dataclass(frozen=True)

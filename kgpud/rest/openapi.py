@@ -68,8 +68,11 @@ _HEADERS = {
         'The next page, as `<URL>; rel="next"` (RFC 8288). Absent on the last one.',
         {"type": "string"},
     ),
+    "Retry-After": ("After how many seconds to try again.", {"type": "integer", "minimum": 1}),
     "WWW-Authenticate": ("That a bearer token is asked for.", {"type": "string"}),
 }
+
+_OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
 
 
 class _Schemas(GenerateJsonSchema):
@@ -208,7 +211,7 @@ def _failures(route: Route) -> Json:
 
 
 def _failure(status: int, codes: list[Code]) -> Json:
-    headers = ["X-Request-ID"] + (["WWW-Authenticate"] if status == 401 else [])  # noqa: PLR2004
+    headers = ["X-Request-ID", *_OF_STATUS.get(status, ())]
     return {
         "description": ", ".join(f"`{code}`" for code in codes),
         "headers": _headers(headers),

@@ -12,6 +12,8 @@ _OF_TOKENS = (
     Code.ACCOUNT_PENDING,
     Code.ACCOUNT_SUSPENDED,
 )
+# What is no HTTP, a query that isn't known, too many calls, a bug of ours.
+_ANYWHERE = (Code.BAD_REQUEST, Code.VALIDATION_FAILED, Code.RATE_LIMITED, Code.INTERNAL)
 _OF_BODIES = (Code.INVALID_JSON, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 
 
@@ -23,8 +25,7 @@ def errors(route: Route) -> list[Code]:
 
 def _codes(route: Route) -> Iterator[Code]:
     yield from route.errors
-    # What is no HTTP, a query that isn't known, a bug of ours: anywhere.
-    yield from (Code.BAD_REQUEST, Code.VALIDATION_FAILED, Code.INTERNAL)
+    yield from _ANYWHERE
     if route.access is not Access.PUBLIC:
         yield from (*_OF_TOKENS, Code.STORE_UNAVAILABLE)
     if route.access in (Access.ACCOUNT, Access.OWN_POD, Access.MAINTAINER):

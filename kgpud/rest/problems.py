@@ -42,6 +42,8 @@ STATUS: Mapping[Code, int] = {
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.IDEMPOTENCY_MISMATCH: 422,
     Code.VALIDATION_FAILED: 422,
+    Code.RATE_LIMITED: 429,
+    Code.TOO_MANY_EXECS: 429,
     Code.INTERNAL: 500,
     Code.OBJECTS_DISABLED: 501,
     Code.EXEC_FAILED: 502,
@@ -141,7 +143,10 @@ def of_user_error(error: UserError, request_id: str) -> web.Response:
     errors = [FieldError(field=_shown(error.field or ""), message=error.message)] if named else []
     # A message about a field need not make sense without its name.
     where = f"{errors[0].field}: " if errors and error.code is Code.VALIDATION_FAILED else ""
-    return response(error.code, where + error.message, request_id=request_id, errors=errors)
+    wait = None if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return response(
+        error.code, where + error.message, request_id=request_id, errors=errors, headers=wait
+    )
 
 
 def of_validation(error: ValidationError, request_id: str) -> web.Response:

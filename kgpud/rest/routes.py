@@ -61,6 +61,7 @@ ROUTES = (
         errors=(
             Code.POD_NOT_READY,
             Code.POD_ENDED,
+            Code.TOO_MANY_EXECS,
             Code.EXEC_FAILED,
             Code.CLUSTER_UNREACHABLE,
         ),

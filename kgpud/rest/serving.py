@@ -10,6 +10,7 @@ from aiohttp import web
 from kgpud.rest import reading, request_id
 from kgpud.rest.auth import Access, Admit, authenticate, authorize, while_admitted
 from kgpud.rest.call import Call, Services
+from kgpud.rest.limits import Rates
 from kgpud.rest.route import Complete, Route
 from kgpud.rest.server import let_last, stop_when_gone
 from kgpud.rest.shapes.base import Answer
@@ -20,12 +21,15 @@ from kgpud.tokens import Caller
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def handler(route: Route, services: Services) -> Handler:
-    """Return what serves a route's requests. It raises UserError and `reading.Unfit`."""
+def handler(route: Route, services: Services, rates: Rates) -> Handler:
+    """Return what serves a route's requests. It raises UserError and `reading.Unfit`.
+
+    `rates` counts the calls of each account, and of each pod.
+    """
 
     async def serve(request: web.Request) -> web.StreamResponse:
         admit = _doorman(route, services, request)
-        call = await _call(route, services, request, admit)
+        call = await _call(route, services, request, admit, rates)
         stop_when_gone(request, stops=route.long or route.method == "GET")
         if not route.long:
             return await _answer(request, route, call)
@@ -47,9 +51,11 @@ def _doorman(route: Route, services: Services, request: web.Request) -> Admit:
 
 
 async def _call(
-    route: Route, services: Services, request: web.Request, admit: Admit
+    route: Route, services: Services, request: web.Request, admit: Admit, rates: Rates
 ) -> Call[Any, Any]:
     caller = await admit()
+    if caller is not None:
+        rates.take(caller.pod_id or caller.account.account_id)
     path, query = reading.path(request), reading.query(request, route.query)
     headers = reading.headers(request, route)
     slow = not request.content.is_eof()

@@ -24,10 +24,10 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     processes.end()
 
 
-def hang_up(shell: Shell, nonce: str, *, tty: bool, grace: int = 0) -> float:
+def hang_up(shell: Shell, nonce: str, *, tty: bool, grace: int = 0, spare: bool = True) -> float:
     """Run the hang-up as the engine asks for it; return how long it took."""
     begun = time.monotonic()
-    argv = wrapper.hangup(nonce, tty=tty, grace_seconds=grace)
+    argv = wrapper.hangup(nonce, tty=tty, grace_seconds=grace, spare=spare)
     null = subprocess.DEVNULL
     pipe = subprocess.PIPE
     with swept(shell.start(argv, stdin=null, stdout=pipe, stderr=pipe)) as process:
@@ -63,6 +63,21 @@ def test_without_a_tty_the_session_dies_but_for_what_was_detached(
         hang_up(shell, nonce, tty=False)
         process.wait(timeout=5)
         assert watched.left("ignoring", "nohup", "setsid")
+
+
+def test_who_is_not_spared_dies_though_it_ignores_hangups(shell: Shell, watched: Watched) -> None:
+    script = f"""
+        echo $$ >shell
+        sh -c 'trap "" HUP; echo $$ >ignoring; exec sleep 60' &
+        nohup {STAYING.format("nohup")} >/dev/null 2>&1 &
+        setsid {STAYING.format("setsid")} &
+        trap "" HUP
+        wait"""
+    with piped(shell, script) as (nonce, process):
+        watched.expect("shell", "ignoring", "nohup", "setsid")
+        hang_up(shell, nonce, tty=False, spare=False)
+        process.wait(timeout=5)
+        assert watched.left("setsid")
 
 
 def test_who_catches_a_hangup_may_clean_up(tmp_path: Path, watched: Watched) -> None:

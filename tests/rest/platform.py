@@ -24,10 +24,12 @@ from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
 from kgpud.config import Config
 from kgpud.history import History
+from kgpud.http_settings import Http
 from kgpud.idempotency import Idempotency
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
+from kgpud.rest.limits import Slots
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing
 from kgpud.statements import Statements
@@ -63,15 +65,19 @@ class Platform:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, kubeconfig: Path, state: Path) -> AsyncIterator["Platform"]:
+    async def on(
+        cls, kubeconfig: Path, state: Path, http: Http = Http()
+    ) -> AsyncIterator["Platform"]:
         async with AsyncExitStack() as stack:
-            platform = await cls._built(stack, kubeconfig, state)
+            platform = await cls._built(
+                stack, Config(state=state, http=http, images=Images(local=_IMAGES)), kubeconfig
+            )
             yield platform
             await platform.clear_cluster()
 
     @classmethod
-    async def _built(cls, stack: AsyncExitStack, kubeconfig: Path, state: Path) -> "Platform":
-        clock, config = SystemClock(), Config(state=state, images=Images(local=_IMAGES))
+    async def _built(cls, stack: AsyncExitStack, config: Config, kubeconfig: Path) -> "Platform":
+        clock, state = SystemClock(), config.state
         db = await stack.enter_async_context(Database.open(state / "kgpud.sqlite3"))
         async with db.transaction() as tx:
             ours = await installation.identify(tx, clock.now_ms())
@@ -113,6 +119,8 @@ class Platform:
             ssh_port=SSH_PORT,
             namespace=NAMESPACE,
             default_image=config.images.default,
+            http=config.http,
+            execs=Slots(config.http.execs_per_pod),
         )
         runner = Runner(build(services), shutdown_timeout=1)
         await runner.setup()

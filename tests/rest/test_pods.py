@@ -2,13 +2,12 @@
 
 import asyncio
 import re
-from typing import Any
 
 import asyncssh
 
 from kgpud.clock import parse_rfc3339
 
-from .platform import Platform, User
+from .platform import Platform
 
 POD_FIELDS = {
     *("pod_id", "name", "phase", "ready", "pending_reason", "image", "gpu_model", "gpu_count"),
@@ -200,52 +199,3 @@ async def test_a_taken_gpu_is_409_at_once(platform: Platform) -> None:
     reply = await platform.api.call("POST", "/v1/pods", token=two.token)
     assert (reply.status, reply.code) == (409, "no_capacity")
     await platform.check_nothing_came_of_it(two)
-
-
-async def exec_ready(platform: Platform) -> tuple[User, str]:
-    user = await platform.user()
-    pod_id = await platform.rent(user, gpu_count=0)
-    await platform.ready(user, pod_id)
-    return user, pod_id
-
-
-async def run(platform: Platform, on: tuple[User, str], *cmd: str, **more: Any) -> Any:
-    reply = await platform.exec(*on, list(cmd), **more)
-    assert reply.status == 200, reply.body
-    assert set(reply.body) == {
-        *("exit_code", "stdout", "stderr", "duration_ms", "truncated", "timed_out"),
-    }
-    return reply.body
-
-
-async def test_exec(platform: Platform) -> None:
-    on = await exec_ready(platform)
-    said = await run(platform, on, "sh", "-c", "echo out; echo err >&2; exit 7")
-    assert (said["exit_code"], said["stdout"], said["stderr"]) == (7, "out\n", "err\n")
-    assert (said["truncated"], said["timed_out"]) == (False, False)
-    assert 0 < said["duration_ms"] < 10_000
-    said = await run(platform, on, "cat", stdin="grüße\n")
-    assert said["stdout"] == "grüße\n"
-    said = await run(platform, on, "printf", r"a\377b")
-    assert said["stdout"] == "a\ufffdb"
-    said = await run(platform, on, "no-such-program")
-    assert said["exit_code"] == 127
-
-
-async def test_exec_at_its_limits(platform: Platform) -> None:
-    on = await exec_ready(platform)
-    said = await run(platform, on, "wc", "-c", stdin="\1" * (1 << 20))
-    assert said["stdout"].strip() == str(1 << 20)
-    said = await run(platform, on, "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' a")
-    assert (said["exit_code"], said["truncated"]) == (0, True)
-    assert len(said["stdout"]) == 1 << 20
-    said = await run(platform, on, "sh", "-c", "echo begun; sleep 60", timeout_seconds=1)
-    assert (said["exit_code"], said["timed_out"], said["stdout"]) == (124, True, "begun\n")
-
-
-async def test_exec_before_ready_is_409(platform: Platform) -> None:
-    user = await platform.user()
-    pod_id = await platform.rent(user, gpu_count=0)
-    reply = await platform.exec(user, pod_id, ["true"])
-    # It may have become ready that fast.
-    assert reply.status == 200 or (reply.status, reply.code) == (409, "pod_not_ready")

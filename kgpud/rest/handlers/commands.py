@@ -1,5 +1,6 @@
 """One-shot commands in a pod."""
 
+import base64
 import time
 
 from gateway import capture
@@ -17,28 +18,30 @@ OUTPUT_LIMIT = 1 << 20
 async def exec_command(call: Call[Exec]) -> Completed:
     """Run one command to its end, or to its timeout with what it wrote until then.
 
-    Raises UserError: not_found, pod_ended, pod_not_ready, exec_failed, cluster_unreachable.
+    There is no terminal. When the time is up, or the caller goes, the command is killed in the
+    pod, with everything in its session.
     """
     services, body = call.services, call.body
     pod = await _ready_pod(call)
     begun = time.monotonic()
     call.lasts()
     try:
-        done = await capture.run(
-            services.executor,
-            pod,
-            body.cmd,
-            stdin=body.stdin.encode(),
-            output_limit=OUTPUT_LIMIT,
-            timeout=body.timeout_seconds,
-        )
+        with services.execs.taken(call.pod_id):
+            done = await capture.run(
+                services.executor,
+                pod,
+                body.cmd,
+                stdin=body.input,
+                output_limit=OUTPUT_LIMIT,
+                timeout=body.timeout_seconds,
+            )
     except (ExecRefused, ExecBroken) as error:
         # A pod that ended meanwhile is no fault of ours.
         await _ready_pod(call)
         raise UserError(Code.EXEC_FAILED, str(error)) from error
     except ClusterError as error:
         raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer") from error
-    sent = len(body.stdin) + sum(len(word) for word in body.cmd)
+    sent = len(body.input) + sum(len(word) for word in body.cmd)
     await services.core.activity(call.pod_id, sent, len(done.stdout) + len(done.stderr))
     return Completed(
         exit_code=done.exit_code,
@@ -47,7 +50,15 @@ async def exec_command(call: Call[Exec]) -> Completed:
         duration_ms=round((time.monotonic() - begun) * 1000),
         truncated=done.truncated,
         timed_out=done.timed_out,
+        **(_raw(done) if body.output_base64 else {}),
     )
+
+
+def _raw(done: capture.Completed) -> dict[str, str]:
+    return {
+        "stdout_base64": base64.b64encode(done.stdout).decode(),
+        "stderr_base64": base64.b64encode(done.stderr).decode(),
+    }
 
 
 async def _ready_pod(call: Call[Exec]) -> PodRef:

@@ -1,8 +1,9 @@
 """One-shot commands."""
 
-from typing import Annotated, ClassVar
+import base64
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from kgpud.rest.shapes.base import Answer, Body, refused
 
@@ -18,6 +19,16 @@ def _text(value: str) -> str:
 
 def _stdin(value: str) -> str:
     if len(value.encode()) > STDIN_LIMIT:
+        raise refused("at most 1 MiB; use ssh or scp for more")
+    return value
+
+
+def _base64(value: str) -> str:
+    try:
+        given = base64.b64decode(value, validate=True)
+    except ValueError:
+        raise refused("must be base64") from None
+    if len(given) > STDIN_LIMIT:
         raise refused("at most 1 MiB; use ssh or scp for more")
     return value
 
@@ -43,10 +54,26 @@ class Exec(Body):
     """The program and its arguments, such as `["bash", "-c", "ls /workspace"]`."""
     stdin: Annotated[str, AfterValidator(_stdin)] = ""
     """What the command reads, at most 1 MiB."""
+    stdin_base64: Annotated[str, AfterValidator(_base64)] = ""
+    """The same for bytes that are no text, in base64 (RFC 4648, section 4); give one or the other.
+    """
     timeout_seconds: Annotated[int, Field(ge=1, le=300)] = 60
     """When it is killed; what it wrote until then is returned."""
+    output_base64: bool = False
+    """Return the output's bytes as well, in base64."""
 
     examples = ({"cmd": ["nvidia-smi"]},)
+
+    @model_validator(mode="after")
+    def _one_stdin(self) -> Self:
+        if self.stdin and self.stdin_base64:
+            raise refused("give stdin or stdin_base64, not both")
+        return self
+
+    @property
+    def input(self) -> bytes:
+        """What the command reads."""
+        return self.stdin.encode() or base64.b64decode(self.stdin_base64)
 
 
 class Completed(Answer):
@@ -61,6 +88,9 @@ class Completed(Answer):
     truncated: bool
     """True: it wrote more than 1 MiB, and the rest is missing."""
     timed_out: bool
+    stdout_base64: str | None = None
+    """What stdout's bytes were, if that was asked for."""
+    stderr_base64: str | None = None
 
     examples = (
         {
