@@ -38,9 +38,21 @@ class Accounts:
 
         Raises DUPLICATE if the address has one, VALIDATION_FAILED if it is none.
         """
+        account = self.draft(email, name, role)
+        async with self._db.transaction() as tx:
+            if await accounts.find(tx, account.email) is not None:
+                raise UserError(
+                    Code.DUPLICATE, "this e-mail address has an account already", field="email"
+                )
+            await accounts.insert(tx, account)
+        log.info("account.added", account=account.account_id, role=role)
+        return account
+
+    def draft(self, email: str, name: str, role: Role = "user") -> Account:
+        """Return a new pending account that is not in the store yet. VALIDATION_FAILED."""
         if not re.fullmatch(r"[^\s@]+@[^\s@]+", email.strip()) or not email.isprintable():
             raise UserError(Code.VALIDATION_FAILED, "that is not an e-mail address", field="email")
-        account = Account(
+        return Account(
             account_id=f"acct_{secrets.token_hex(8)}",
             email=email.strip(),
             name=name.strip(),
@@ -52,14 +64,6 @@ class Accounts:
             created_at=self._clock.now_ms(),
             approved_at=None,
         )
-        async with self._db.transaction() as tx:
-            if await accounts.find(tx, account.email) is not None:
-                raise UserError(
-                    Code.DUPLICATE, "this e-mail address has an account already", field="email"
-                )
-            await accounts.insert(tx, account)
-        log.info("account.added", account=account.account_id, role=role)
-        return account
 
     async def approve(self, email_or_id: str, who: str) -> Account:
         """Let the account rent; its trial credits come with the first approval only."""

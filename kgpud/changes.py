@@ -14,6 +14,7 @@ class Changes:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._watching: set[asyncio.Event] = set()
         self.closed = False
 
     @contextmanager
@@ -28,14 +29,24 @@ class Changes:
             if not self._waiting[pod_id]:
                 del self._waiting[pod_id]
 
+    @contextmanager
+    def any(self) -> Iterator[asyncio.Event]:
+        """Yield an event that is set at each change of any rental."""
+        changed = asyncio.Event()
+        self._watching.add(changed)
+        try:
+            yield changed
+        finally:
+            self._watching.discard(changed)
+
     def tell(self, pod_id: str) -> None:
         """Wake who waits for this rental: its row has changed, and the change is written."""
-        for changed in self._waiting.get(pod_id, ()):
+        for changed in (*self._waiting.get(pod_id, ()), *self._watching):
             changed.set()
 
     def close(self) -> None:
         """Wake everybody: we stop."""
         self.closed = True
-        for waiting in self._waiting.values():
+        for waiting in (*self._waiting.values(), self._watching):
             for changed in waiting:
                 changed.set()

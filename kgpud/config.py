@@ -22,6 +22,7 @@ from kgpud.http_settings import Http
 from kgpud.life_settings import Life
 from kgpud.object_settings import Objects
 from kgpud.paths import AbsolutePath
+from kgpud.sign_in_settings import SignIn
 from kgpud.ssh_settings import Ssh
 
 __all__ = ["DEFAULT_FILE", "Address", "Config", "ConfigError", "GpuClass", "load"]
@@ -126,6 +127,7 @@ class Config:
     gateway: Gateway = Gateway()
     drain: Drain = Drain()
     log: Log = Log()
+    sign_in: SignIn = SignIn()
 
     @classmethod
     def dev(cls, state: Path, *, http: Address, ssh: Address, kubeconfig: Path) -> "Config":
@@ -173,6 +175,8 @@ def load(path: Path) -> Config:
 
 
 def _contradictions(config: Config) -> Iterator[str]:
+    if config.sign_in.issuer and not config.sign_in.client_id:
+        yield "sign_in.client_id: is required with an issuer"
     if not config.images.allows(config.images.default):
         yield "images.default: is neither in images.local nor from one of images.allowed_registries"
     if config.objects.store == "s3" and not config.objects.s3.bucket:

@@ -24,13 +24,14 @@ from kgpud.accounts import Accounts
 from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
 from kgpud.config import Address, Config
+from kgpud.dashboard import site as dashboard
 from kgpud.handover.elders import Elders
 from kgpud.handover.switch import Nobody, Switch
 from kgpud.reasons import POD_LOST
 from kgpud.rest.app import build as build_app
-from kgpud.rest.call import Services
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing, farewell
+from kgpud.signin import SignIns
 from kgpud.tokens import Tokens
 from kgpud.wiring import Outside, Platform, object_store
 from kgpud.wiring import build as build_platform
@@ -57,6 +58,7 @@ class Running:
 
     accounts: Accounts
     tokens: Tokens
+    sign_ins: SignIns
     api_base: str
     ssh: Address
     host_keys: HostKeys
@@ -197,9 +199,9 @@ async def core(
                 _looping(platform),
                 _asked(front.core, platform.routing),
                 front.elders.served(platform.routing, platform.audit.lost),
-                _serving(platform.services, sockets.http, front.answering) as http,
+                _serving(platform, sockets.http, front.answering) as http,
             ):
-                yield _running(platform.services, http)
+                yield _running(platform, http)
         finally:
             await platform.finish()
 
@@ -228,13 +230,15 @@ async def _asked(switch: Switch, routing: Routing) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _serving(
-    services: Services, sock: socket.socket, answering: list[Runner]
+    platform: Platform, sock: socket.socket, answering: list[Runner]
 ) -> AsyncIterator[Runner]:
     """Serve HTTP while the block runs. The socket stays open: who comes later queues.
 
     Requests that may outlive the core are left to `answering`.
     """
-    runner = Runner(build_app(services), access_log=None, shutdown_timeout=5)
+    app = build_app(platform.services)
+    dashboard.install(app, platform.site)
+    runner = Runner(app, access_log=None, shutdown_timeout=5)
     await runner.setup()
     try:
         await web.SockSite(runner, sock.dup(), backlog=_BACKLOG).start()
@@ -247,10 +251,16 @@ async def _serving(
             await runner.cleanup()
 
 
-def _running(services: Services, http: Runner) -> Running:
-    ssh = Address(services.ssh_host, services.ssh_port)
+def _running(platform: Platform, http: Runner) -> Running:
+    services = platform.services
     return Running(
-        services.accounts, services.tokens, services.api_base, ssh, services.host_keys, http
+        accounts=services.accounts,
+        tokens=services.tokens,
+        sign_ins=platform.site.sign_ins,
+        api_base=services.api_base,
+        ssh=Address(services.ssh_host, services.ssh_port),
+        host_keys=services.host_keys,
+        http=http,
     )
 
 

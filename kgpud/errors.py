@@ -18,6 +18,7 @@ class Code(StrEnum):
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - a code, not a secret
     ACCOUNT_PENDING = "account_pending"
     ACCOUNT_SUSPENDED = "account_suspended"
+    SIGN_IN_FAILED = "sign_in_failed"
     INSUFFICIENT_CREDITS = "insufficient_credits"
     FORBIDDEN_SCOPE = "forbidden_scope"
     NOT_FOUND = "not_found"

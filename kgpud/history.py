@@ -26,6 +26,16 @@ class History:
         async with self._db.reading() as rx:
             return await events.after(rx, pod_id, seq, limit)
 
+    async def newest(self, pod_id: str, limit: int) -> Sequence[Event]:
+        """Return a rental's last events, newest first."""
+        async with self._db.reading() as rx:
+            return await events.newest(rx, pod_id, limit)
+
+    async def mark(self, account_id: str) -> int:
+        """Return a number that changes with every event of the account's live rentals."""
+        async with self._db.reading() as rx:
+            return await events.mark(rx, account_id)
+
     async def until(
         self, account_id: str, pod_id: str, reached: Callable[[Rental], bool], seconds: float
     ) -> Rental:

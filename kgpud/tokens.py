@@ -65,6 +65,11 @@ class Tokens:
         async with self._db.transaction() as tx:
             return await tokens.revoke(tx, account_id, self._clock.now_ms())
 
+    async def current(self, account_id: str) -> Token | None:
+        """Return the account's live token as it is kept, None if it has none."""
+        async with self._db.reading() as rx:
+            return await tokens.live(rx, account_id)
+
     def pod_token(self, pod_id: str) -> str:
         """Return the in-pod token of a rental. It dies when the rental ends."""
         mac = hmac.new(self._secret, f"pod:{pod_id}".encode(), hashlib.sha256).digest()

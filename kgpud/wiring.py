@@ -17,6 +17,8 @@ from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
 from kgpud.config import Address, Config
+from kgpud.dashboard.oidc import Provider
+from kgpud.dashboard.visit import Site
 from kgpud.history import History
 from kgpud.idempotency import Idempotency
 from kgpud.idling import Idling
@@ -29,6 +31,7 @@ from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.call import Services
 from kgpud.rest.limits import Slots
 from kgpud.routing import Routing
+from kgpud.signin import SignIns
 from kgpud.statements import Statements
 from kgpud.tokens import Tokens, load_or_create_secret
 from store import installation
@@ -61,6 +64,7 @@ class Platform:
     """The services. `loops` run until they are cancelled, then `finish` is called, once."""
 
     services: Services
+    site: Site
     routing: Routing
     audit: Audit
     reconcile: Reconcile
@@ -126,8 +130,10 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
         config.rentals,
         fresh=lambda: view.connected,
     )
+    services = _services(outside, db, accounts, tokens, audit, catalog, rentals, transit)
     return Platform(
-        services=_services(outside, db, accounts, tokens, audit, catalog, rentals, transit),
+        services=services,
+        site=_site(outside, db, services),
         routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
         audit=audit,
         reconcile=reconcile,
@@ -188,6 +194,20 @@ def _cut(outside: Outside, transit: opening.Transit | None) -> Callable[[str, st
             transit.sweep.wanted.set()
 
     return cut
+
+
+def _site(outside: Outside, db: Database, services: Services) -> Site:
+    settings = outside.config.sign_in
+    sign_ins = SignIns(
+        db, outside.clock, services.accounts, approved_domains=settings.approved_domains
+    )
+    secret = settings.client_secret_file
+    provider = Provider(
+        settings.issuer,
+        settings.client_id,
+        secret.read_text(encoding="utf-8").strip() if secret else None,
+    )
+    return Site(services, sign_ins, provider if settings.issuer else None, settings.name)
 
 
 async def _rent_settings(outside: Outside, db: Database) -> RentSettings:

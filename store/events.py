@@ -35,6 +35,27 @@ async def last(conn: Connection, pod_id: str, kind: EventKind) -> Event | None:
     return None if row is None else Event(*row)
 
 
+async def newest(conn: Connection, pod_id: str, limit: int) -> Sequence[Event]:
+    """Return a rental's last events, newest first."""
+    rows = await conn.rows(
+        "SELECT pod_id, seq, at, kind, detail, session_id FROM events"
+        " WHERE pod_id = ? ORDER BY seq DESC LIMIT ?",
+        (pod_id, limit),
+    )
+    return [Event(*row) for row in rows]
+
+
+async def mark(conn: Connection, account_id: str) -> int:
+    """Return a number that grows with every event of the account's live rentals."""
+    row = await conn.row(
+        "SELECT coalesce(sum((SELECT max(seq) FROM events e WHERE e.pod_id = r.pod_id)), 0) AS mark"
+        " FROM rentals r WHERE account_id = ? AND ended_at IS NULL",
+        (account_id,),
+    )
+    assert row is not None
+    return int(row["mark"])
+
+
 async def forget(conn: Connection, before: int, limit: int) -> int:
     """Delete up to `limit` events of rentals that ended before a time; return how many.
 

@@ -1,7 +1,7 @@
 """Rows of account tokens: salted hashes, one of them live per account."""
 
 from store import accounts
-from store.db import Connection
+from store.db import Connection, Row
 from store.records import Account, Token
 
 
@@ -23,6 +23,15 @@ async def revoke(conn: Connection, account_id: str, now: int) -> bool:
     return changed > 0
 
 
+async def live(conn: Connection, account_id: str) -> Token | None:
+    """Return the account's live token."""
+    row = await conn.row(
+        "SELECT *, created_at AS issued_at FROM tokens WHERE account_id = ? AND revoked_at IS NULL",
+        (account_id,),
+    )
+    return None if row is None else _token(row)
+
+
 async def find(conn: Connection, token_id: str) -> tuple[Token, Account] | None:
     """Return a token, revoked or not, and the account it belongs to."""
     row = await conn.row(
@@ -32,7 +41,11 @@ async def find(conn: Connection, token_id: str) -> tuple[Token, Account] | None:
     )
     if row is None:
         return None
-    token = Token(
+    return _token(row), accounts.from_row(row)
+
+
+def _token(row: Row) -> Token:
+    return Token(
         token_id=row["token_id"],
         account_id=row["account_id"],
         salt=row["salt"],
@@ -40,4 +53,3 @@ async def find(conn: Connection, token_id: str) -> tuple[Token, Account] | None:
         created_at=row["issued_at"],
         revoked_at=row["revoked_at"],
     )
-    return token, accounts.from_row(row)

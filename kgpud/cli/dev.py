@@ -87,7 +87,8 @@ async def _serve(config: Config, sockets: daemon.Sockets, stop: Stop) -> None:
         token = await _token(running.tokens, account, devenv.last_token(config.state))
         devenv.write(config.state, running, token)
         try:
-            click.echo(devenv.welcome(config.state, running, account))
+            secret = await running.sign_ins.link(account.account_id)
+            click.echo(devenv.welcome(config.state, running, account, secret))
             await stop.asked.wait()
             click.echo("Stopping: sessions are closed, pods go with the local cluster.")
         finally:

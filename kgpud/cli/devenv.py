@@ -1,10 +1,12 @@
 """What `kgpud dev` leaves for a shell: dev.env, known_hosts and a few words."""
 
+import contextlib
 import os
 import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from kgpud.config import Config
 from kgpud.daemon import Running
 from store.records import Account
 
@@ -20,6 +22,16 @@ def last_token(state: Path) -> str | None:
         return (state / _TOKEN_FILE).read_text().strip()
     except FileNotFoundError:
         return None
+
+
+def origin(config: Config) -> str:
+    """Return where the dashboard is: a running `kgpud dev` says so, else the configuration."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in (config.state / NAME).read_text().splitlines():
+            name, _equals, value = line.removeprefix("export ").partition("=")
+            if name == "KGPU_API_BASE":
+                return shlex.split(value)[0].removesuffix("/v1")
+    return config.api_base(config.http.listen).removesuffix("/v1")
 
 
 def remove(state: Path) -> None:
@@ -47,13 +59,15 @@ def write(state: Path, running: Running, token: str) -> None:
     _replace(state / NAME, "".join(lines))
 
 
-def welcome(state: Path, running: Running, account: Account) -> str:
+def welcome(state: Path, running: Running, account: Account, secret: str) -> str:
     """Return what a newcomer needs: where it is, and three commands to try."""
     env = shlex.quote(_short(state / NAME))
     log = _short(state / LOG)
     return f"""\
 kgpud is ready: REST on {running.api_base}, ssh on {running.ssh}.
 {account.email} has {account.balance} credits. What goes on inside: {log}
+The dashboard, signed in by a link that works once, for 15 minutes:
+    {_root(running.api_base)}sign-in/link/{secret}
 
 Try, in another shell:
     . {env}

@@ -9,6 +9,7 @@ import click
 
 from kgpud import statefolder
 from kgpud.accounts import Accounts
+from kgpud.cli import devenv
 from kgpud.cli.state import (
     Opened,
     json_option,
@@ -20,6 +21,7 @@ from kgpud.cli.state import (
 )
 from kgpud.clock import rfc3339
 from kgpud.reasons import ADMIN_RELEASED
+from kgpud.signin import SignIns
 from kgpud.tokens import Tokens, load_or_create_secret
 from store import rentals
 from store.records import Account, LedgerLine, Role
@@ -243,6 +245,19 @@ def _accounts(opened: Opened) -> Accounts:
 def _tokens(opened: Opened) -> Tokens:
     secret = load_or_create_secret(opened.config.state / statefolder.SECRET)
     return Tokens(opened.db, opened.clock, secret=secret)
+
+
+@user.command("login-link")
+@click.argument("email")
+@state_options
+def login_link(email: str, state: Path | None, config: Path | None) -> None:
+    """Print a link that signs this account in to the dashboard: once, within 15 minutes."""
+
+    async def work(opened: Opened) -> str:
+        secret = await SignIns(opened.db, opened.clock, _accounts(opened)).link(email)
+        return f"{devenv.origin(opened.config)}/sign-in/link/{secret}"
+
+    click.echo(run(state, config, work))
 
 
 def _who() -> str:

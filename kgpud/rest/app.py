@@ -25,7 +25,7 @@ __all__ = ["Services", "build"]
 
 log = structlog.get_logger()
 
-_STORE_AWAY = UserError(
+STORE_AWAY = UserError(
     Code.STORE_UNAVAILABLE, "the database can't be used just now; nothing was changed, try again"
 )
 
@@ -129,7 +129,7 @@ def _problem(error: Exception, trace: str) -> web.StreamResponse:
         return response
     if isinstance(error, StoreUnavailable):
         log.error("store_unavailable", error=str(error))
-        return problems.of_user_error(_STORE_AWAY, trace)
+        return problems.of_user_error(STORE_AWAY, trace)
     if isinstance(error, Unfit):
         return problems.of_validation(error.cause, trace)
     if isinstance(error, web.HTTPException):

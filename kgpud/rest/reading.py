@@ -33,7 +33,7 @@ async def body(request: web.Request, model: type[B]) -> B:
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body without a Content-Encoding")
-    data = await _bytes(request, model.body_limit)
+    data = await limited(request, model.body_limit)
     if "Content-Type" not in request.headers and not data:
         return _checked(model, {})
     if not _is_json(request):
@@ -45,6 +45,26 @@ async def body(request: web.Request, model: type[B]) -> B:
         detail = str(error) if data else "the body is empty; send {} to take every default"
         raise UserError(Code.INVALID_JSON, detail) from None
     return _checked(model, document)
+
+
+async def limited(request: web.Request, limit: int) -> bytes:
+    """Return the body's bytes. Raises UserError (body_too_large, bad_request)."""
+    too_large = UserError(Code.BODY_TOO_LARGE, f"this call takes at most {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    # Only now, so that whoever waits for it need not send what would be refused anyway.
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    data = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            data += chunk
+            if len(data) > limit:
+                raise too_large
+    except (web.RequestPayloadError, ClientPayloadError):
+        raise UserError(Code.BAD_REQUEST, "the body ended early or is badly framed") from None
+    return bytes(data)
 
 
 def query(request: web.Request, model: type[Q]) -> Q:
@@ -96,22 +116,3 @@ def _storable(text: str) -> bool:
 def _is_json(request: web.Request) -> bool:
     charset = (request.charset or "utf-8").lower()
     return request.content_type == "application/json" and charset in ("utf-8", "utf8", "us-ascii")
-
-
-async def _bytes(request: web.Request, limit: int) -> bytes:
-    too_large = UserError(Code.BODY_TOO_LARGE, f"this call takes at most {limit} bytes")
-    if (request.content_length or 0) > limit:
-        raise too_large
-    # Only now, so that whoever waits for it need not send what would be refused anyway.
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-    data = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            data += chunk
-            if len(data) > limit:
-                raise too_large
-    except (web.RequestPayloadError, ClientPayloadError):
-        raise UserError(Code.BAD_REQUEST, "the body ended early or is badly framed") from None
-    return bytes(data)

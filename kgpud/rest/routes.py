@@ -12,7 +12,6 @@ from kgpud.rest.object_routes import OBJECT_ROUTES
 from kgpud.rest.route import IDEMPOTENCY_KEY, Route
 
 ROUTES = (
-    Route("GET", "/", menu.get_about, Access.PUBLIC),
     Route("GET", "/v1/gpu-models", menu.list_gpu_models, Access.PUBLIC),
     Route("GET", "/v1/ssh-host-keys", hostkeys.list_ssh_host_keys, Access.PUBLIC),
     Route("GET", "/v1/me", account.get_me, Access.ANY_TOKEN),

@@ -78,7 +78,7 @@ async def _call(
 async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> web.StreamResponse:
     answer = await route.handler(call)
     if isinstance(answer, Stream):
-        return await _send(request, answer)
+        return await send(request, answer)
     return _json(request, answer, call.services, private=route.access is not Access.PUBLIC)
 
 
@@ -108,7 +108,8 @@ def _next(request: web.Request, cursor: str, services: Services) -> str:
     return services.api_base.removesuffix("/v1") + str(path)
 
 
-async def _send(request: web.Request, stream: Stream) -> web.StreamResponse:
+async def send(request: web.Request, stream: Stream) -> web.StreamResponse:
+    """Send a stream to its end."""
     # Proxies that collect an answer before they pass it on are asked not to.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = web.StreamResponse(headers=headers)

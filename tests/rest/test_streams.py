@@ -15,7 +15,7 @@ from kgpud.rest.auth import Access
 from kgpud.rest.call import Call
 from kgpud.rest.route import Route
 from kgpud.rest.server import Runner
-from kgpud.rest.shapes.menu import About
+from kgpud.rest.shapes.menu import GpuModel
 from kgpud.rest.shapes.streams import HEARTBEAT, EventStream, TextStream, event
 
 from .platform import Platform
@@ -92,17 +92,17 @@ async def test_bytes_come_as_they_are_made(
 
 async def test_events(platform: Platform, session: aiohttp.ClientSession) -> None:
     source = Source()
-    about = About(service="a", version="b", about="c\nd", api_base="e")
+    line = GpuModel(gpu_model="a\nb", total=1, free=1, price_per_hour_credits=1)
     async with serving(platform, source) as root, session.get(f"{root}/events") as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
         source.chunks.put_nowait(HEARTBEAT)
-        source.chunks.put_nowait(event("about", about, 7))
+        source.chunks.put_nowait(event("line", line, 7))
         source.chunks.put_nowait(None)
         lines = (await response.text()).splitlines()
     assert lines[0].startswith(":")
-    assert lines[2:4] == ["event: about", "id: 7"]
+    assert lines[2:4] == ["event: line", "id: 7"]
     # No newline of ours may end a data line early.
-    assert lines[4] == f"data: {about.model_dump_json()}"
+    assert lines[4] == f"data: {line.model_dump_json()}"
 
 
 async def test_what_is_refused_has_the_shape_of_every_error(

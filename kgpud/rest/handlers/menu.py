@@ -1,19 +1,7 @@
-"""What can be rented: the menu, the machines behind it, and the front door."""
-
-from importlib.metadata import version
+"""What can be rented: the menu, and the machines behind it."""
 
 from kgpud.rest.call import Call
-from kgpud.rest.shapes.menu import About, GpuModel, Node
-
-
-async def get_about(call: Call) -> About:
-    """Say what answers here, for whoever opens the server's root."""
-    return About(
-        service="kgpud",
-        version=version("kgpud"),
-        about="GPU containers rented by the minute, over ssh and HTTPS.",
-        api_base=call.services.api_base,
-    )
+from kgpud.rest.shapes.menu import GpuModel, Node
 
 
 async def list_gpu_models(call: Call) -> list[GpuModel]:

@@ -5,15 +5,6 @@ from typing import Any
 from kgpud.rest.shapes.base import Answer
 
 
-class About(Answer):
-    """What answers here."""
-
-    service: str
-    version: str
-    about: str
-    api_base: str
-
-
 def _line(gpu_model: str, total: int, free: int, price: int) -> dict[str, Any]:
     return {
         "gpu_model": gpu_model,

@@ -1,0 +1,92 @@
+"""From an answer to a response: HTML, cookies, and what the browser is told to refuse."""
+
+from datetime import UTC, datetime
+
+import jinja2
+from aiohttp import web
+from markupsafe import Markup
+
+from kgpud import reasons
+from kgpud.dashboard import cookies, files, words
+from kgpud.dashboard.visit import Page, Redirect, ToProvider, Visit
+from kgpud.rest import request_id
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # No other site may hear of a sign-in link; with "no-referrer" forms would have no Origin.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+
+
+def respond(
+    request: web.Request, visit: Visit, answer: Page | Redirect | ToProvider
+) -> web.Response:
+    """Return an answer as the browser gets it."""
+    secure = visit.site.secure
+    if isinstance(answer, Page):
+        text = _render(visit, answer, trace=request_id.of(request))
+        response = web.Response(text=text, content_type="text/html", status=answer.status)
+        response.enable_compression()
+    elif isinstance(answer, ToProvider):
+        response = web.Response(status=303, headers={"Location": answer.address})
+        cookies.put(response, {cookies.FLOW: answer.flow}, secure=secure)
+    else:
+        response = web.Response(status=303, headers={"Location": answer.to})
+        cookies.put(response, answer.cookies, secure=secure)
+    response.headers.update(_HEADERS)
+    return response
+
+
+def _render(visit: Visit, page: Page, *, trace: str) -> str:
+    return _ENVIRONMENT.get_template(page.template).render(
+        site=visit.site,
+        services=visit.services,
+        me=visit.visitor,
+        csrf=visit.csrf if visit.browser else "",
+        trace=trace,
+        now=visit.services.clock.now_ms(),
+        **page.context,
+    )
+
+
+def _when(moment_ms: int | None) -> str | Markup:
+    """Show a moment in UTC; the script turns it into the reader's own zone."""
+    if moment_ms is None:
+        return "\N{EN DASH}"
+    moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
+    iso, text = moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M UTC")
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, text, text)
+
+
+def _credits(amount: int) -> str:
+    """Group digits by thin spaces: 100 000."""
+    return f"{amount:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+# Every value is escaped, every name must exist.
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("kgpud.dashboard"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters.update(
+    {
+        "when": _when,
+        "credits": _credits,
+        "duration": words.duration,
+        "ending": reasons.sentence,
+        "phase": words.phase,
+        "sentence": words.sentence,
+        "static": files.address,
+    }
+)

@@ -1,0 +1,130 @@
+"""From the page table to handlers: who is here, and whether a form is ours."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+import structlog
+from aiohttp import web
+
+from kgpud.dashboard import cookies, files, rendering
+from kgpud.dashboard.routes import PAGES, Access, PageRoute
+from kgpud.dashboard.visit import Answer, Page, Redirect, Site, Visit
+from kgpud.errors import Code, UserError
+from kgpud.rest import problems, reading
+from kgpud.rest.app import STORE_AWAY
+from kgpud.rest.server import stop_when_gone
+from kgpud.rest.serving import send
+from kgpud.rest.shapes.streams import EventStream
+from store.db import StoreUnavailable
+from store.records import Account
+
+log = structlog.get_logger()
+
+_FORM_BYTES = 64 * 1024
+_FIELDS = 100
+
+_BROKEN = UserError(
+    Code.INTERNAL, "something broke on our side; quote the request's id when you report it"
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def install(app: web.Application, site: Site) -> None:
+    """Add the pages to an application."""
+    for name, path in files.paths():
+        app.router.add_get(path, files.serve(name))
+    for route in PAGES:
+        app.router.add_route(route.method, route.path, _serve(route, site))
+
+
+def _serve(route: PageRoute, site: Site) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        visit = Visit(site, None, "", request.match_info, request.cookies)
+        try:
+            visit = await _known(visit)
+            answer = await _answer(route, request, visit)
+        except Exception as error:  # noqa: BLE001 - each is logged or shown
+            answer = _failure(error)
+        if isinstance(answer, EventStream):
+            stop_when_gone(request, stops=True)
+            return await send(request, answer)
+        return rendering.respond(request, visit, answer)
+
+    return serve
+
+
+async def _known(visit: Visit) -> Visit:
+    """Return the visit with who pays it, if the browser is signed in."""
+    browser = visit.cookies.get(cookies.name(cookies.BROWSER, secure=visit.site.secure), "")
+    visitor = await visit.site.sign_ins.account(browser) if browser else None
+    return visit if visitor is None else replace(visit, visitor=visitor, browser=browser)
+
+
+def _failure(error: Exception) -> Page:
+    """Return an error in words, as the API would have said it."""
+    if isinstance(error, StoreUnavailable):
+        log.error("store_unavailable", error=str(error))
+        shown = STORE_AWAY
+    elif isinstance(error, UserError):
+        shown = error
+    else:
+        log.error("request_failed", code=str(Code.INTERNAL), exc_info=error)
+        shown = _BROKEN
+    return Page("error.html", {"error": shown}, problems.STATUS[shown.code])
+
+
+async def _answer(route: PageRoute, request: web.Request, visit: Visit) -> Answer:
+    refused = _refused(route, visit.visitor)
+    if refused is not None:
+        return refused
+    if request.method == "GET":
+        return await route.handler(replace(visit, form=dict(request.query)))
+    form = await _form(request, visit.site)
+    # Only a browser that is signed in has anything that another site could misuse.
+    if visit.browser and not _same(form.get("csrf", ""), visit.csrf):
+        raise UserError(
+            Code.FORBIDDEN_SCOPE, "this form is from an older sign-in: go back and load it again"
+        )
+    return await route.handler(replace(visit, form=form))
+
+
+def _refused(route: PageRoute, visitor: Account | None) -> Answer | None:
+    """Return what to show instead of a page that this account may not see."""
+    if route.access is Access.PUBLIC:
+        return None
+    if visitor is None:
+        return Redirect("/sign-in")
+    if route.access is Access.SIGNED_IN:
+        return None
+    if visitor.status != "approved":
+        return Page("waiting.html", status=403)
+    if route.access is Access.MAINTAINER and visitor.role != "maintainer":
+        raise UserError(Code.NOT_FOUND, "there is no such page")
+    return None
+
+
+async def _form(request: web.Request, site: Site) -> Mapping[str, str]:
+    """Return a form's fields, once it is sure that a page of ours has sent it."""
+    ours = (None, site.origin, f"{request.scheme}://{request.host}")
+    fetched = request.headers.get("Sec-Fetch-Site", "none")
+    if request.headers.get("Origin") not in ours or fetched not in ("same-origin", "none"):
+        raise UserError(Code.FORBIDDEN_SCOPE, "forms are taken from our own pages alone")
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send a form")
+    data = await reading.limited(request, _FORM_BYTES)
+    try:
+        fields = parse_qsl(
+            data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_FIELDS
+        )
+    except ValueError:
+        raise UserError(Code.BAD_REQUEST, "the form can't be read") from None
+    if any("\0" in name + value for name, value in fields):
+        raise UserError(Code.BAD_REQUEST, "the form holds a NUL")
+    return dict(fields)
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -1,0 +1,99 @@
+"""What a page is given, and what it answers."""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgpud.dashboard.oidc import Provider
+from kgpud.errors import Code, UserError
+from kgpud.rest.call import Services
+from kgpud.rest.shapes.streams import EventStream
+from kgpud.signin import SignIns
+from store.records import Account
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the pages stand on.
+
+    `provider` signs people in where one is configured, and `provider_name` is what they call it.
+    """
+
+    services: Services
+    sign_ins: SignIns
+    provider: Provider | None = None
+    provider_name: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where users reach the server: ``https://kgpu.net``, without a slash at its end."""
+        return self.services.api_base.removesuffix("/v1")
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers come by TLS, so that cookies may insist on it."""
+        return self.origin.startswith("https://")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request that passed its route's checks.
+
+    `visitor` is None where nobody is signed in, and `browser`, the browser's secret, is "" then.
+    `form` holds the fields of a POST or of a query, by name; of a name sent twice the last one
+    counts.
+    """
+
+    site: Site
+    visitor: Account | None
+    browser: str
+    path: Mapping[str, str]
+    cookies: Mapping[str, str]
+    form: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def services(self) -> Services:
+        """The services that the API stands on, too."""
+        return self.site.services
+
+    @property
+    def account(self) -> Account:
+        """Who is signed in. Raises UserError on a page that anybody may see."""
+        if self.visitor is None:
+            raise UserError(Code.SIGN_IN_FAILED, "sign in first")
+        return self.visitor
+
+    @property
+    def csrf(self) -> str:
+        """What every form of this browser carries: only our own pages can know it."""
+        return hmac.new(self.browser.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A template to show, with what it needs."""
+
+    template: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """The page of ours to go to next, with cookies to set; one whose value is None is removed."""
+
+    to: str
+    cookies: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ToProvider:
+    """Send the browser to the provider at `address`, with the new sign-in's secret."""
+
+    address: str
+    flow: str
+
+
+Answer = Page | Redirect | ToProvider | EventStream

@@ -1,0 +1,31 @@
+"""What states are called, and how long things took. Pure."""
+
+from store.records import Rental
+
+
+def phase(rental: Rental) -> str:
+    """Say how a rental is, in a word or two."""
+    if rental.phase == "Pending":
+        return rental.pending_reason or "pending"
+    if rental.phase == "Running":
+        return "ready" if rental.ready else "getting ready"
+    return {"Terminating": "ending", "Ended": "ended", "Failed": "failed"}[rental.phase]
+
+
+def duration(ms: int) -> str:
+    """Say how long something took: ``4.2 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    seconds = max(0, ms) / 1000
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes} min"
+    hours = minutes // 60
+    if hours < 48:  # noqa: PLR2004 - two days
+        return f"{hours} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def sentence(words: str) -> str:
+    """Return words that begin small, as messages do, as a sentence that stands alone."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."

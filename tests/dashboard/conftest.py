@@ -1,0 +1,80 @@
+"""One daemon with a real OpenID provider beside it, for all pages of a module."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.dev import eventually, output
+from tests.e2e.serve import free_port, serving, write_config
+
+from .browser import Site
+
+PEOPLE = (
+    {"sub": "boss", "email": "boss@example.org", "email_verified": True, "name": "The boss"},
+    {"sub": "ada", "email": "ada@example.org", "email_verified": True, "name": "Ada"},
+    {"sub": "bob", "email": "bob@trusted.example", "email_verified": True, "name": "Bob"},
+    {"sub": "eve", "email": "eve@example.org", "email_verified": False, "name": "Eve"},
+    # The provider has given Ada's address to somebody else.
+    {"sub": "mallory", "email": "ada@example.org", "email_verified": True, "name": "Mallory"},
+    {
+        "sub": "script",
+        "email": "s@trusted.example",
+        "email_verified": True,
+        "name": "<script>document.title='owned'</script>",
+    },
+)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[str]:
+    port = free_port()
+    argv = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", "--port", str(port)]
+    for person in PEOPLE:
+        argv += ["--user-claims", json.dumps(person)]
+    issuer = f"http://127.0.0.1:{port}"
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(argv, stdout=quiet, stderr=quiet) as process:
+        try:
+            about = f"{issuer}/.well-known/openid-configuration"
+            eventually(lambda: b"issuer" in output(["curl", "-s", about], code=None))
+            yield issuer
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _cluster(state: Path) -> Iterator[Path]:
+    argv = [sys.executable, "-m", "kgpud", "local-cluster", "--state", str(state)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            yield Path(json.loads(process.stdout.readline())["kubeconfig"])
+        finally:
+            process.terminate()
+        assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, provider: str) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    (folder / "client.secret").write_text("a secret\n")
+    more = f"""
+[sign_in]
+issuer = "{provider}"
+name = "the test provider"
+client_id = "kgpud"
+client_secret_file = "{folder / "client.secret"}"
+approved_domains = ["trusted.example"]
+"""
+    with _cluster(folder / "cluster") as kubeconfig:
+        config = write_config(folder, kubeconfig, more, drain=0)
+        site = Site(config, provider)
+        with serving(config):
+            site.kgpud("user", "add", "boss@example.org", "--role", "maintainer")
+            site.kgpud("user", "approve", "boss@example.org")
+            yield site

@@ -1,0 +1,99 @@
+"""What members and maintainers see and do, form by form."""
+
+import asyncio
+
+from .browser import Browser, Site, browser
+
+
+async def _token_works(one: Browser, token: str) -> bool:
+    headers = {"Authorization": f"Bearer {token}"}
+    return (await one.fetch("GET", "/v1/me", headers=headers)).status == 200
+
+
+async def test_a_token_is_seen_once_and_the_old_one_dies(site: Site) -> None:
+    async with browser(site) as bob:
+        page = await bob.by_provider("bob")
+        first = (await bob.post("/token", page.csrf)).shown
+        old = next(word for word in first.split() if word.startswith("kgpu_"))
+        assert await _token_works(bob, old)
+        assert "stops working at once" in (await bob.get("/token")).shown
+        second = (await bob.post("/token", page.csrf)).shown
+        new = next(word for word in second.split() if word.startswith("kgpu_"))
+        assert await _token_works(bob, new)
+        assert not await _token_works(bob, old)
+        home = await bob.get("/")
+        assert new not in home.text
+        assert f"{new[:15]}•" in home.text
+
+
+async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
+    async with browser(site) as bob:
+        page = await bob.by_provider("bob")
+        wrong = await bob.post("/rent", page.csrf, name="Not A Name", gpu_count="9")
+        assert wrong.status == 422
+        assert "lower case letters" in wrong.shown
+        assert 'aria-invalid="true"' in wrong.text
+        bad_key = await bob.post("/rent", page.csrf, ssh_pubkey="ssh-rsa nonsense")
+        assert (bad_key.status, "wrong" in bad_key.text) == (422, True)
+        rented = await bob.post("/rent", page.csrf, gpu_model="v100", env="GREETING=hello")
+        assert "BEGIN OPENSSH PRIVATE KEY" in rented.text
+        pods = await bob.get("/pods")
+        pod_id = next(word for word in pods.shown.split() if word.startswith("gpu-rent-"))
+        async with asyncio.timeout(20):
+            while "ready" not in (await bob.get(f"/pods/{pod_id}")).shown.split():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert "BEGIN OPENSSH" not in (await bob.get(f"/pods/{pod_id}")).text
+        assert "disk is destroyed" in (await bob.get(f"/pods/{pod_id}/release")).shown
+        ended = await bob.post(f"/pods/{pod_id}/release", page.csrf)
+        assert "The rental was released" in ended.shown
+    async with browser(site) as boss:
+        await boss.by_provider("boss")
+        assert (await boss.get(f"/pods/{pod_id}")).status == 404
+
+
+async def test_maintainers_alone_see_and_decide(site: Site) -> None:
+    site.kgpud("user", "add", "new@example.org")
+    async with browser(site) as boss, browser(site) as bob:
+        page = await boss.by_provider("boss")
+        people = await boss.get("/admin")
+        assert people.shown.index("new@example.org") < people.shown.index("boss@example.org")
+        one = people.text.partition("new@example.org")[2].partition("/admin/people/")[2][:21]
+        csrf = (await bob.by_provider("bob")).csrf
+        for path in ("/admin", "/admin/fleet", "/admin/rentals"):
+            assert (await bob.get(path)).status == 404
+            assert (await boss.get(path)).status == 200
+        assert (await bob.post(f"/admin/people/{one}", csrf, do="approve")).status == 404
+        assert "pending" in site.kgpud("user", "show", "new@example.org")
+        await boss.post(f"/admin/people/{one}", page.csrf, do="approve")
+        credit = {"do": "credit", "amount": "500"}
+        assert (await boss.post(f"/admin/people/{one}", page.csrf, **credit)).status == 422
+        await boss.post(f"/admin/people/{one}", page.csrf, **credit, note="a gift")
+        shown = site.kgpud("user", "show", "new@example.org")
+        for word in ("approved", "100500", "boss@example.org", "a gift"):
+            assert word in shown
+        await boss.post(f"/admin/people/{one}", page.csrf, do="suspend")
+        async with browser(site) as new:
+            page = await new.by_link(site, "new@example.org")
+            assert (page.status, "suspended" in page.shown) == (403, True)
+
+
+async def test_a_name_from_outside_is_only_a_name(site: Site) -> None:
+    async with browser(site) as one, browser(site) as boss:
+        page = await one.by_provider("script")
+        assert "<script>document" not in page.text
+        assert "&lt;script&gt;document" in page.text
+        await boss.by_provider("boss")
+        assert "<script>document" not in (await boss.get("/admin")).text
+
+
+async def test_a_page_is_small(site: Site) -> None:
+    async with browser(site) as one:
+        sizes = []
+        page = await one.get("/")
+        files = [part.split('"')[0] for part in page.text.split('="/static/')[1:]]
+        for path in ("/", *(f"/static/{file}" for file in set(files))):
+            reply = await one.fetch("GET", path, headers={"Accept-Encoding": "gzip"})
+            assert reply.status == 200
+            sizes.append(int(reply.headers.get("Content-Length", len(reply.text))))
+        assert len(sizes) >= 4
+        assert sum(sizes) < 50 * 1024
