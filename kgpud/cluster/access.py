@@ -31,6 +31,11 @@ class Access:
         """Read the credentials again at the next call: these were refused."""
         self._configuration = None
 
+    def avoid(self, server: ApiServer) -> bool:
+        """Take note that an address can't be reached; tell whether there is another one."""
+        del server
+        return False
+
     async def _load(self) -> None:
         configuration = Configuration()
         try:

@@ -1,29 +1,23 @@
 """The Kubernetes API as far as this program needs it: dicts in, dicts out, typed errors."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
-
-import aiohttp
+from typing import Any, cast
 
 from gateway.protocols import ApiServer
 from kgpud.cluster import answers
 from kgpud.cluster.access import Access
-from kgpud.cluster.errors import ClusterError, Expired, Refused, Unreachable
+from kgpud.cluster.errors import Refused
+from kgpud.cluster.transport import WATCH_SECONDS, Transport, refusal, unreachable
 
 Object = dict[str, Any]
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 _PAGE = 500
-# The server ends each watch after this; a connection that died silently is noticed a little later.
-_WATCH_SECONDS = 60
-_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=_WATCH_SECONDS + 15)
-# etcd's limit for one object is 1.5 MiB, and a watch event is one line.
-_LONGEST_LINE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -32,6 +26,19 @@ class Listing:
 
     items: list[Object]
     version: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What an API server says of itself, e.g. ``v1.34.1+k3s1``.
+
+    `date` is its clock (milliseconds since the epoch, to the second), None if it told none;
+    `took` is how many milliseconds it took to say so.
+    """
+
+    version: str
+    date: int | None
+    took: int
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ class Cluster:
     didn't answer.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, access: Access, namespace: str) -> None:
-        self._session = session
+    def __init__(self, transport: Transport, access: Access, namespace: str) -> None:
+        self._transport = transport
         self._access = access
         self.namespace = namespace
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
@@ -65,14 +72,35 @@ class Cluster:
     @asynccontextmanager
     async def connect(cls, kubeconfig: Path | None, namespace: str) -> AsyncIterator["Cluster"]:
         """Use the cluster a kubeconfig names, or the one we run in if None. Sends nothing yet."""
-        async with aiohttp.ClientSession(
-            trust_env=False, timeout=_TIMEOUT, read_bufsize=_LONGEST_LINE
-        ) as session:
-            yield cls(session, Access(kubeconfig), namespace)
+        access = Access(kubeconfig)
+        async with Transport.open(access) as transport:
+            yield cls(transport, access, namespace)
 
     async def api_server(self) -> ApiServer:
         """Return the current address and credentials."""
         return await self._access.api_server()
+
+    async def about(self) -> About:
+        """Ask which version it is and what time it has."""
+        asked = time.monotonic()
+        answer = await self._transport.call("GET", "/version")
+        took = round((time.monotonic() - asked) * 1000)
+        return About(str(answer.document.get("gitVersion", "")), _date(answer.headers), took)
+
+    async def may(self, verb: str, resource: str, *, everywhere: bool = False) -> bool:
+        """Ask whether these credentials may do something: a SelfSubjectAccessReview."""
+        plural, _, below = resource.partition("/")
+        asked = {"verb": verb, "resource": plural, "subresource": below}
+        if not everywhere:
+            asked["namespace"] = self.namespace
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        status = (await self._request("POST", path, body=review)).get("status") or {}
+        return status.get("allowed") is True
 
     async def create_pod(self, manifest: Object) -> Object:
         """Create a pod; return it as the cluster sees it."""
@@ -80,7 +108,7 @@ class Cluster:
         try:
             return answers.item(made)
         except ValueError as error:
-            raise _unreachable(error, maybe_done=True) from error
+            raise unreachable(error, maybe_done=True) from error
 
     async def patch_pod(self, name: str, patch: Object) -> Object:
         """Apply a merge patch to a pod."""
@@ -139,33 +167,26 @@ class Cluster:
             try:
                 some, version, more = answers.page(found, query.get("continue"))
             except ValueError as error:
-                raise _unreachable(error, maybe_done=False) from error
+                raise unreachable(error, maybe_done=False) from error
             items += some
             if more is None:
                 return Listing(items, version)
             query = {"limit": str(_PAGE), "continue": more}
 
     async def _watch(self, path: str, version: str) -> AsyncIterator[Event]:
-        server = await self.api_server()
         query = {
             "watch": "1",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(_WATCH_SECONDS),
+            "timeoutSeconds": str(WATCH_SECONDS),
         }
-        try:
-            async with self._session.get(
-                server.url + path,
-                params=query,
-                headers=server.headers,
-                ssl=server.ssl if server.ssl is not None else True,
-                timeout=_WATCH_TIMEOUT,
-            ) as response:
-                await self._check(response)
-                async for line in response.content:
+        lines = cast("AsyncGenerator[bytes, None]", self._transport.lines(path, query))
+        async with aclosing(lines):
+            async for line in lines:
+                try:
                     yield _event(line)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise _unreachable(error, maybe_done=False) from error
+                except ValueError as error:
+                    raise unreachable(error, maybe_done=False) from error
 
     async def _request(
         self,
@@ -175,65 +196,18 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
     ) -> Object:
-        try:
-            return await self._attempt(method, path, query or {}, body)
-        except Refused as error:
-            if error.status != 401:  # noqa: PLR2004 - HTTP
-                raise
-        # The token may have been rotated under us.
-        self._access.forget()
-        return await self._attempt(method, path, query or {}, body)
-
-    async def _attempt(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None
-    ) -> Object:
-        server = await self.api_server()
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        try:
-            async with self._session.request(
-                method,
-                server.url + path,
-                params=query,
-                data=None if body is None else json.dumps(body).encode(),
-                headers={**server.headers, "Content-Type": kind, "Accept": "application/json"},
-                ssl=server.ssl if server.ssl is not None else True,
-            ) as response:
-                await self._check(response)
-                return answers.document(await response.read())
-        except aiohttp.ClientConnectorError as error:
-            raise _unreachable(error, maybe_done=False) from error
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise _unreachable(error, maybe_done=method != "GET") from error
-
-    @staticmethod
-    async def _check(response: aiohttp.ClientResponse) -> None:
-        if response.status >= 400:  # noqa: PLR2004 - HTTP
-            raise _refusal(response.status, await response.read())
+        return (await self._transport.call(method, path, query=query, body=body)).document
 
 
 def _event(line: bytes) -> Event:
     kind, found = answers.event(line)
     if kind == "ERROR":
-        raise _refusal(int(found.get("code") or 500), json.dumps(found).encode())
+        raise refusal(int(found.get("code") or 500), json.dumps(found).encode())
     return Event(kind, found)
 
 
-def _refusal(status: int, body: bytes) -> ClusterError:
+def _date(headers: Mapping[str, str]) -> int | None:
     try:
-        said = answers.document(body)
-        message, reason = str(said.get("message", "")), str(said.get("reason", ""))
-    except ValueError:
-        message, reason = body[:200].decode(errors="replace"), ""
-    message = f"API server: {status} {message}".rstrip()
-    if status == 429:  # noqa: PLR2004 - HTTP
-        return Unreachable(message, maybe_done=False, status=status)
-    if status >= 500:  # noqa: PLR2004 - HTTP
-        return Unreachable(message, maybe_done=True, status=status)
-    kind = Expired if status == 410 else Refused  # noqa: PLR2004 - HTTP
-    return kind(message, status=status, reason=reason)
-
-
-def _unreachable(error: Exception, *, maybe_done: bool) -> Unreachable:
-    timed_out = isinstance(error, TimeoutError | asyncio.TimeoutError)
-    what = "timed out" if timed_out else f"{type(error).__name__}: {error}"
-    return Unreachable(f"API server: {what}", maybe_done=maybe_done)
+        return int(parsedate_to_datetime(headers["Date"]).timestamp() * 1000)
+    except (KeyError, ValueError):
+        return None

@@ -21,9 +21,13 @@ class Expired(Refused):
 class Unreachable(ClusterError):
     """The API server did not answer, or said that it can't now.
 
-    `maybe_done` tells whether the request may have taken effect all the same.
+    `maybe_done` tells whether the request may have taken effect all the same, `retry_after` how
+    many seconds the server asked to wait (0 if it didn't).
     """
 
-    def __init__(self, message: str, *, maybe_done: bool, status: int = 0) -> None:
+    def __init__(
+        self, message: str, *, maybe_done: bool, status: int = 0, retry_after: float = 0.0
+    ) -> None:
         super().__init__(message, status=status, reason="Unreachable")
         self.maybe_done = maybe_done
+        self.retry_after = retry_after
