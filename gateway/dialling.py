@@ -1,9 +1,10 @@
 """Opening a websocket to the API server."""
 
 import asyncio
+from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from gateway import websocket
+from gateway import tunnel, websocket
 from gateway.buffers import Incoming
 from gateway.frames import V4, V5
 from gateway.link import Link, LinkRefused
@@ -28,10 +29,9 @@ async def connect(
         async with asyncio.timeout(CONNECT_SECONDS):
             _, link = await asyncio.get_running_loop().create_connection(
                 lambda: Link(head, websocket.accept_for(key), incoming),
-                url.hostname or "",
-                url.port or (443 if url.scheme == "https" else 80),
+                **await _way(server, url),
                 ssl=server.ssl,
-                server_hostname=url.hostname if server.ssl else None,
+                server_hostname=(server.server_name or url.hostname) if server.ssl else None,
             )
             return link, await link.upgraded
     except TimeoutError:
@@ -45,6 +45,14 @@ async def connect(
     if link:
         link.close()
     raise refused
+
+
+async def _way(server: ApiServer, url: SplitResult) -> dict[str, Any]:
+    """Return where to connect, as `create_connection` takes it. Raises OSError."""
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    if server.proxy is None:
+        return {"host": host, "port": port}
+    return {"sock": await tunnel.connect(server.proxy, host, port)}
 
 
 def _request_head(target: str, url: SplitResult, key: str, server: ApiServer) -> bytes:

@@ -15,11 +15,15 @@ class ApiServer:
     """How to reach a Kubernetes API server right now.
 
     `headers` carry the credentials and may differ from one call to the next (rotated tokens).
+    `proxy` is an HTTP proxy to go through, as ``http://HOST:PORT``; `server_name` is what the
+    certificate is held against where that is not the URL's host.
     """
 
     url: str
     ssl: SSLContext | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    proxy: str | None = None
+    server_name: str | None = None
 
 
 class ApiServerSource(Protocol):

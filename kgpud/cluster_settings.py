@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict
 
@@ -65,6 +66,21 @@ def _network(value: str) -> str:
     return str(network)
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ValueError("must be https://HOST:PORT")
+    return value.rstrip("/")
+
+
+def _proxy(value: str) -> str:
+    if value and not re.fullmatch(
+        r"http://(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+)(:[0-9]{1,5})?", value
+    ):
+        raise ValueError("must be http://HOST:PORT")
+    return value
+
+
 @dataclass(frozen=True)
 class Kubernetes:
     """Which cluster the pods run in."""
@@ -73,6 +89,11 @@ class Kubernetes:
 
     #: A kubeconfig's path; None ("" in a file) for those of the pod that the daemon runs in.
     kubeconfig: OptionalPath = None
+    #: More addresses of the same API servers, tried where the kubeconfig's can't be reached.
+    servers: tuple[Annotated[str, AfterValidator(_url)], ...] = ()
+    #: An HTTP proxy on the way there, as http://HOST:PORT; "" for none. The environment's is not
+    #: used, and a kubeconfig that names one is refused unless it is said here.
+    proxy: Annotated[str, AfterValidator(_proxy)] = ""
     #: The namespace that rented pods live in. It must exist.
     namespace: Annotated[str, AfterValidator(_namespace)] = "kgpu"
     #: How many pods the namespace may hold: `kgpud manifests` writes it as a ResourceQuota.

@@ -137,8 +137,7 @@ async def front(
 
     `wires` lead to the elders.
     """
-    kubernetes = config.cluster
-    async with Cluster.connect(kubernetes.kubeconfig, kubernetes.namespace) as cluster:
+    async with Cluster.of(config.cluster) as cluster:
         switch = Switch()
         gateway = config.gateway
         executor = Executor(cluster, Rhythm(gateway.ping_seconds, gateway.pings_missed))

@@ -145,6 +145,26 @@ class Database:
         finally:
             await raw.close()
 
+    @staticmethod
+    async def try_writing(path: Path) -> None:
+        """Write to the store at `path` and take it back. Raises as `snapshot` does."""
+        uri = f"{path.absolute().as_uri()}?mode=rw"
+        try:
+            with _translated():
+                raw = await aiosqlite.connect(uri, uri=True, isolation_level=None)
+            try:
+                connection = Connection(raw)
+                await connection.rows("PRAGMA busy_timeout = 2000")
+                await connection.run("BEGIN IMMEDIATE")
+                with _translated():
+                    await migrate.check(raw)
+                await connection.run("UPDATE installation SET created_at = created_at")
+                await raw.rollback()
+            finally:
+                await raw.close()
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(f"database: {error}") from error
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Hold the one writer lock for a unit of work: commit at its end, roll back on any error.

@@ -26,6 +26,7 @@ _COMMANDS = {
         "kgpud.cli.manifests:manifests",
         "Print what a cluster needs, for kubectl apply.",
     ),
+    "doctor": ("kgpud.cli.doctor:doctor", "Check an installation, from its config to a GPU."),
     "config": ("kgpud.cli.config:config", "Check a configuration file."),
 }
 

@@ -155,6 +155,9 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def _cell(value: object) -> str:
-    text = "-" if value is None or value == "" else str(value)
-    # Names were chosen by strangers; a terminal must not obey them.
+    return printable("-" if value is None or value == "" else str(value))
+
+
+def printable(text: str) -> str:
+    """Return a text that a terminal does not obey: names were chosen by strangers."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from kgpud.cluster import answers
 from kgpud.cluster.access import Access
 from kgpud.cluster.errors import Refused
 from kgpud.cluster.transport import WATCH_SECONDS, Transport, refusal, unreachable
+from kgpud.cluster_settings import Kubernetes
 
 Object = dict[str, Any]
 
@@ -70,11 +71,18 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, kubeconfig: Path | None, namespace: str) -> AsyncIterator["Cluster"]:
-        """Use the cluster a kubeconfig names, or the one we run in if None. Sends nothing yet."""
-        access = Access(kubeconfig)
+    async def of(cls, settings: Kubernetes) -> AsyncIterator["Cluster"]:
+        """Use the cluster that the configuration names. Sends nothing yet."""
+        access = Access(settings)
         async with Transport.open(access) as transport:
-            yield cls(transport, access, namespace)
+            yield cls(transport, access, settings.namespace)
+
+    @classmethod
+    def connect(
+        cls, kubeconfig: Path | None, namespace: str
+    ) -> AbstractAsyncContextManager["Cluster"]:
+        """Use the cluster a kubeconfig names, or the one we run in if None. Sends nothing yet."""
+        return cls.of(Kubernetes(kubeconfig, namespace=namespace))
 
     async def api_server(self) -> ApiServer:
         """Return the current address and credentials."""

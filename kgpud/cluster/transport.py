@@ -168,7 +168,11 @@ class Transport:
 
 
 def _way(server: ApiServer) -> dict[str, Any]:
-    return {"ssl": server.ssl if server.ssl is not None else True}
+    return {
+        "ssl": server.ssl if server.ssl is not None else True,
+        "proxy": server.proxy,
+        "server_hostname": server.server_name,
+    }
 
 
 async def _check(response: aiohttp.ClientResponse) -> None:

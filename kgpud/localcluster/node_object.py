@@ -3,6 +3,7 @@
 import platform
 
 from kgpud.localcluster.fleet import Node
+from kgpud.localcluster.images import IMAGES
 from kgpud.localcluster.registry import Document, now
 
 MODEL_LABEL = "kgpu.net/gpu-model"
@@ -44,6 +45,9 @@ def node_object(node: Node, number: int) -> Document:
             "addresses": [
                 {"type": "InternalIP", "address": address},
                 {"type": "Hostname", "address": node.name},
+            ],
+            "images": [
+                {"names": [f"docker.io/library/{image}"], "sizeBytes": 0} for image in IMAGES
             ],
             "nodeInfo": {
                 "machineID": "",

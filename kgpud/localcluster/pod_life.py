@@ -14,6 +14,7 @@ from kgpud.localcluster.pod_status import End
 from kgpud.localcluster.registry import Document
 from kgpud.localcluster.sandbox import Sandbox
 
+_TOO_LONG = "Pod was active on the node longer than the specified deadline"
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -115,11 +116,17 @@ class PodLife:
         self._record.edit(partial(pod_status.accepted, host_ip=self._host_ip))
         await self._mount()
         self._record.edit(pod_status.sandboxed)
-        message = await self._run_containers()
+        try:
+            # 0, which Kubernetes refuses, is none.
+            async with asyncio.timeout(self._spec.get("activeDeadlineSeconds") or None):
+                message = await self._run_containers()
+        except TimeoutError:
+            await self._evict(_TOO_LONG, "DeadlineExceeded")
+            return
         if message is None:
             self._record.edit(pod_status.finished)
         else:
-            await self._evict(message)
+            await self._evict(message, "Evicted")
 
     async def _mount(self) -> None:
         """Return when the pod's volumes are there."""
@@ -153,11 +160,11 @@ class PodLife:
             for container in self._containers:
                 group.create_task(container.run())
 
-    async def _evict(self, message: str) -> None:
-        self._record.event("Warning", "Evicted", message)
+    async def _evict(self, message: str, reason: str) -> None:
+        self._record.event("Warning", reason, message)
         deadline = asyncio.get_running_loop().time() + self._host.timings.eviction_grace
         ends = await self._stop_containers(deadline)
-        self._record.edit(partial(pod_status.evicted, ends=ends, message=message))
+        self._record.edit(partial(pod_status.evicted, ends=ends, message=message, reason=reason))
 
     async def _watch_disk(self) -> str:
         layers = {one.name: self._folder.layer(one.name) for one in self._containers}

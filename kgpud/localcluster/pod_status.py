@@ -112,11 +112,11 @@ def finished(pod: Document) -> None:
     pod["status"]["phase"] = derive(pod)
 
 
-def evicted(pod: Document, ends: dict[str, End], message: str) -> None:
-    """Write the end of a pod that used more than it may."""
+def evicted(pod: Document, ends: dict[str, End], message: str, reason: str = "Evicted") -> None:
+    """Write the end of a pod that used more than it may, or was there longer than it may."""
     for name, end in ends.items():
         _terminate(_container(pod, name), end)
-    pod["status"] |= {"phase": "Failed", "reason": "Evicted", "message": message}
+    pod["status"] |= {"phase": "Failed", "reason": reason, "message": message}
     condition(pod, "PodReadyToStartContainers", "False")
     derive(pod, phase="Failed")
 

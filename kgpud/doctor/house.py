@@ -1,0 +1,78 @@
+"""The daemon's own house: its state folder, database and host keys."""
+
+import shutil
+import stat
+from collections.abc import AsyncIterator
+
+from gateway import hostkeys
+from kgpud import statefolder
+from kgpud.doctor.findings import Finding, fail, ok, skip, warn
+from kgpud.doctor.patient import Patient
+from store.db import Database, StoreUnavailable
+from store.migrate import TooNew, TooOld
+
+_OTHERS = 0o077
+_LITTLE_DISK = 1 << 30
+_MIB = 1 << 20
+_NOT_YET = "is not there yet: the daemon makes it when it starts"
+
+
+async def folder(patient: Patient) -> AsyncIterator[Finding]:
+    """Look whether the state folder is there, private, and has room."""
+    path = patient.config.state
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        free = shutil.disk_usage(path).free
+    except FileNotFoundError:
+        yield skip("state folder", f"{path} {_NOT_YET}")
+        return
+    except OSError as error:
+        yield fail("state folder", f"{path}: {error.strerror}", "run this as the daemon's user")
+        return
+    if mode & _OTHERS:
+        yield warn("state folder", f"{path} has mode {mode:o}", f"chmod 700 {path}")
+    elif free < _LITTLE_DISK:
+        detail = f"{free // _MIB} MiB are left where {path} is"
+        yield warn("state folder", detail, "make room: a full disk stops billing and renting")
+    else:
+        yield ok("state folder", f"{path}, {free // _MIB} MiB free")
+
+
+async def database(patient: Patient) -> AsyncIterator[Finding]:
+    """Look whether the database can be written and is of this program's version."""
+    path = patient.config.state / statefolder.DATABASE
+    try:
+        path.stat()
+        await Database.try_writing(path)
+    except FileNotFoundError:
+        yield skip("database", f"{path} {_NOT_YET}")
+    except TooNew as error:
+        yield fail("database", str(error), "install the version of kgpud that wrote it, or later")
+    except TooOld as error:
+        yield warn("database", str(error), "restart the daemon")
+    except (OSError, StoreUnavailable) as error:
+        remedy = f"run this as the daemon's user, let it write {path}, end what locks it"
+        yield fail("database", str(error), remedy)
+    else:
+        yield ok("database", "can be written, is up to date")
+
+
+async def host_key(patient: Patient) -> AsyncIterator[Finding]:
+    """Look whether the bastion's identity can be read, and by its owner alone."""
+    path = patient.config.state / statefolder.HOST_KEY
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        keys = hostkeys.read(path)
+    except FileNotFoundError:
+        yield skip("host key", f"{path} {_NOT_YET}")
+        return
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        remedy = "restore it from the backup: another key looks like an attack to every user"
+        yield fail("host key", f"{path} can't be read: {why}", remedy)
+        return
+    if mode & _OTHERS:
+        yield fail("host key", f"{path} has mode {mode:o}", f"chmod 600 {path}, then rotate it")
+    else:
+        more = ", a successor is announced" if len(keys) > 1 else ""
+        yield ok("host key", f"{keys[0].fingerprint}{more}")

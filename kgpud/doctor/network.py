@@ -1,0 +1,107 @@
+"""What a rented pod reaches, tried from a canary: the internet, this API, and nothing private."""
+
+from collections.abc import AsyncIterator
+
+from kgpud.cluster import policies
+from kgpud.doctor.findings import Finding, fail, ok, skip, warn
+from kgpud.doctor.inside import look
+from kgpud.doctor.patient import Canary, Patient
+
+_APPLY = "kgpud manifests | kubectl apply -f -"
+# Prints open, or why not. A refusal counts as closed: some network plugins reject, some drop.
+_DIAL = """\
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 4).close()
+    print("open")
+except OSError as error:
+    print("closed:", error)
+"""
+# Listens on a free port, prints it, and goes on in the background.
+_LISTEN = """\
+import os, socket
+one = socket.socket()
+one.bind(("", 0))
+one.listen()
+print(one.getsockname()[1], flush=True)
+if os.fork():
+    os._exit(0)
+os.setsid()
+null = os.open("/dev/null", os.O_RDWR)
+for number in range(3):
+    os.dup2(null, number)
+while True:
+    one.accept()
+"""
+_API_SERVER = "import os; print(os.environ.get('KUBERNETES_SERVICE_HOST', ''))"
+
+
+async def reach(patient: Patient) -> AsyncIterator[Finding]:
+    """Try what must be reached, then what must not; without the first the second proves nothing."""
+    if len(patient.canaries) < 2:  # noqa: PLR2004 - one to call, one to be called
+        yield skip("network", "there are no two canaries to try it with")
+        return
+    one, other = patient.canaries[0], patient.canaries[-1]
+    if (await look(patient, one, ["python3", "-c", ""])).exit_code:
+        yield skip("network", "the default image has no python3 to try it with")
+        return
+    outside = [await _api(patient, one), await _internet(patient, one)]
+    for finding in outside:
+        yield finding
+    if not any(finding.verdict == "ok" for finding in outside):
+        yield skip("network policy", "pods reach nothing at all, so nothing is shown")
+        return
+    yield await _neighbour(patient, one, other)
+    yield await _private(patient, one)
+
+
+async def _dial(patient: Patient, canary: Canary, host: str, port: int) -> str:
+    done = await look(patient, canary, ["python3", "-c", _DIAL, host, str(port)])
+    return done.stdout.decode(errors="replace").strip() or "no answer"
+
+
+async def _api(patient: Patient, canary: Canary) -> Finding:
+    config = patient.config
+    base = policies.of_url(config.public_url) or config.http.listen.reachable()
+    said = await _dial(patient, canary, base.host, base.port)
+    if said == "open":
+        return ok("pods reach the API", str(base))
+    if not config.public_url:
+        return skip("pods reach the API", "public_url is not set, so it has no address for them")
+    remedy = f"if it has a private address, put that into network.allow, then {_APPLY}"
+    return fail("pods reach the API", f"{base}: {said}", remedy)
+
+
+async def _internet(patient: Patient, canary: Canary) -> Finding:
+    registries = patient.config.images.allowed_registries
+    host = registries[0].partition("/")[0] if registries else "docker.io"
+    said = await _dial(patient, canary, host, 443)
+    if said == "open":
+        return ok("pods reach the internet", f"{host}:443")
+    remedy = "let port 53 and 443 out, or tell users that pip and git have no network here"
+    return warn("pods reach the internet", f"{host}:443: {said}", remedy)
+
+
+async def _neighbour(patient: Patient, canary: Canary, other: Canary) -> Finding:
+    """Call a port that certainly listens at an address that is certainly private."""
+    listening = await look(patient, other, ["python3", "-c", _LISTEN])
+    port = listening.stdout.strip()
+    if not port.isdigit() or not other.address:
+        return skip("network policy", "the neighbour can't listen")
+    said = await _dial(patient, canary, other.address, int(port))
+    if said == "open":
+        remedy = f"{_APPLY}; if that is done, the network plugin enforces no NetworkPolicy"
+        return fail("network policy", f"pods reach each other at {other.address}", remedy)
+    return ok("network policy", f"pods can't reach each other at {other.address}")
+
+
+async def _private(patient: Patient, canary: Canary) -> Finding:
+    """Call the API server where every pod is told that it is."""
+    done = await look(patient, canary, ["python3", "-c", _API_SERVER])
+    host = done.stdout.decode(errors="replace").strip()
+    if not host:
+        return skip("node addresses", "pods are told no address of the API server")
+    if await _dial(patient, canary, host, 443) == "open":
+        remedy = "no NetworkPolicy guards nodes: see the firewall lines in docs/operator.md"
+        return warn("node addresses", f"pods reach the API server at {host}:443", remedy)
+    return ok("node addresses", f"pods can't reach the API server at {host}:443")

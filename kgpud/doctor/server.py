@@ -1,0 +1,74 @@
+"""The API server: whether it answers, what it is, what time it has and what we may do there."""
+
+import re
+from collections.abc import AsyncIterator
+
+from kgpud.cluster.errors import ClusterError
+from kgpud.cluster.rights import RIGHTS, Right
+from kgpud.doctor.findings import Finding, fail, ok, skip, warn
+from kgpud.doctor.patient import Patient
+
+# What the real thing was recorded as or read about; see tests/recorded.
+_OLDEST, _NEWEST = 30, 36
+_MOST_SKEW_MS = 5_000
+_APPLY = "kgpud manifests | kubectl apply -f -"
+
+
+async def reachable(patient: Patient) -> AsyncIterator[Finding]:
+    """Look whether the API server answers, its version, and its clock beside ours."""
+    where = patient.config.cluster.kubeconfig or "the pod's own credentials"
+    try:
+        about = await patient.cluster.about()
+        server = await patient.cluster.api_server()
+    except ClusterError as error:
+        remedy = f"mend {where}: kubectl --kubeconfig {where} version must work"
+        yield fail("cluster", str(error), remedy)
+        return
+    yield ok("cluster", f"{server.url} answers in {about.took} ms")
+    yield _version(about.version)
+    yield _clock(about.date, patient.clock.now_ms(), about.took)
+
+
+def _version(said: str) -> Finding:
+    found = re.match(r"v1\.(\d+)", said)
+    minor = int(found[1]) if found else 0
+    if minor < _OLDEST:
+        remedy = f"Kubernetes 1.{_OLDEST} is the oldest that can end a command's input"
+        return fail("version", said or "none told", remedy)
+    if minor > _NEWEST:
+        return warn("version", said, f"newer than 1.{_NEWEST}, which this kgpud was tried on")
+    return ok("version", said)
+
+
+def _clock(theirs: int | None, ours: int, took: int) -> Finding:
+    if theirs is None:
+        return skip("clock", "the API server told no time")
+    # Theirs was cut to the second, some time before ours was read.
+    skew = max(theirs - ours, ours - took - theirs - 1000, 0)
+    if skew > _MOST_SKEW_MS:
+        detail = f"{skew / 1000:.0f} s between this machine and the API server"
+        return fail("clock", detail, "run chrony or systemd-timesyncd on both: bills follow clocks")
+    return ok("clock", f"within {_MOST_SKEW_MS // 1000} s of the API server's")
+
+
+async def rights(patient: Patient) -> AsyncIterator[Finding]:
+    """Ask for each right of the daemon's role, and for one that it should not have."""
+    for right in RIGHTS:
+        yield await _right(patient, right)
+    if await patient.cluster.may("*", "*", everywhere=True):
+        remedy = f"use the service account's: {_APPLY}, then its token in a kubeconfig"
+        yield warn("rights", "these credentials may do anything in the cluster", remedy)
+
+
+async def _right(patient: Patient, right: Right) -> Finding:
+    name = f"may use {right.resource}"
+    missing = [
+        verb
+        for verb in right.verbs
+        if not await patient.cluster.may(verb, right.resource, everywhere=right.everywhere)
+    ]
+    if missing:
+        return fail(
+            name, f"may not {', '.join(missing)}: {right.use}", f"apply the roles: {_APPLY}"
+        )
+    return ok(name, ", ".join(right.verbs))
