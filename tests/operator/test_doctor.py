@@ -26,11 +26,12 @@ from kgpud.cluster import canaries as pods
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster_settings import Kubernetes
-from kgpud.config import Address, Config, Http
+from kgpud.config import Address, Config
 from kgpud.doctor import canaries, fleet, front, house, server
 from kgpud.doctor.findings import Finding, Verdict
 from kgpud.doctor.patient import Patient
 from kgpud.doctor.rounds import Check, Look, _carry_out
+from kgpud.http_settings import Http
 from store.db import Database
 from tests.e2e.dev import eventually, make_key
 from tests.e2e.serve import free_port, serving, write_config
