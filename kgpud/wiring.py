@@ -168,6 +168,7 @@ def _services(
         statements=Statements(db),
         history=History(db, rentals),
         idempotency=Idempotency(db, outside.clock),
+        cluster=outside.cluster,
         executor=outside.executor,
         core=outside.core,
         host_keys=outside.host_keys,

@@ -158,6 +158,13 @@ class Cluster:
         """Yield what happens to nodes after `version`, as `watch_pods` does."""
         return self._watch("/api/v1/nodes", version)
 
+    def log(
+        self, name: str, container: str, query: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a container's log, to be read while the block runs; `query` is Kubernetes' own."""
+        path = f"{self._pods}/{name}/log"
+        return self._transport.reading(path, {"container": container, **query})
+
     async def _delete(self, path: str, query: Mapping[str, str]) -> bool:
         try:
             await self._request("DELETE", path, query=query)

@@ -21,6 +21,7 @@ RIGHTS = (
     Right("pods", ("create", "delete", "list", "patch", "watch"), "rentals are pods"),
     # The upgrade is a GET, and since 1.35 Kubernetes asks for both.
     Right("pods/exec", ("create", "get"), "ssh, scp and one-shot commands run through exec"),
+    Right("pods/log", ("get",), "users read the log of their pod's first process"),
     # Not get or list: what a Secret holds, this role can't read.
     Right("secrets", ("create", "delete", "patch"), "in-pod tokens reach pods through Secrets"),
     Right("nodes", ("list", "watch"), "the menu is what nodes have", everywhere=True),

@@ -19,10 +19,14 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
 # The server ends each watch after this; a connection that died silently is noticed a little later.
 WATCH_SECONDS = 60
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=WATCH_SECONDS + 15)
+# A container may write nothing for hours.
+_FOLLOW_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5)
 # etcd's limit for one object is 1.5 MiB, and a watch event is one line.
 _LONGEST_LINE = 1 << 21
 # Beside the watches and the execs, which have connections of their own.
 _CONNECTIONS = 32
+# Logs that are read at the same time.
+_FOLLOWED = 256
 # How long a request waits in all for a server that is busy, and how long where it says nothing.
 _PATIENCE_SECONDS = 8.0
 _RETRY_SECONDS = 1.0
@@ -60,10 +64,12 @@ class Transport:
         self,
         session: aiohttp.ClientSession,
         watching: aiohttp.ClientSession,
+        following: aiohttp.ClientSession,
         credentials: Credentials,
     ) -> None:
         self._session = session
         self._watching = watching
+        self._following = following
         self._credentials = credentials
 
     @classmethod
@@ -80,8 +86,13 @@ class Transport:
             aiohttp.ClientSession(
                 trust_env=False, timeout=_WATCH_TIMEOUT, read_bufsize=_LONGEST_LINE
             ) as watching,
+            aiohttp.ClientSession(
+                trust_env=False,
+                timeout=_FOLLOW_TIMEOUT,
+                connector=aiohttp.TCPConnector(limit=_FOLLOWED),
+            ) as following,
         ):
-            yield cls(session, watching, credentials)
+            yield cls(session, watching, following, credentials)
 
     async def call(
         self,
@@ -117,6 +128,24 @@ class Transport:
             self._credentials.avoid(server)
             raise unreachable(error, maybe_done=False) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise unreachable(error, maybe_done=False) from error
+
+    @asynccontextmanager
+    async def reading(
+        self, path: str, query: Mapping[str, str]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Lend an answer's bytes as they come, however long none comes, while the block runs."""
+        server = await self._credentials.api_server()
+        try:
+            async with self._following.get(
+                server.url + path, params=query, headers=server.headers, **_way(server)
+            ) as response:
+                await _check(response)
+                yield response.content.iter_any()
+        except aiohttp.ClientConnectorError as error:
+            self._credentials.avoid(server)
+            raise unreachable(error, maybe_done=False) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise unreachable(error, maybe_done=False) from error
 
     async def _fresh(

@@ -116,9 +116,17 @@ async def _outcome(request: web.Request, handler: Handler, trace: str) -> web.St
             raise
         if request.writer.output_size > 0:
             # Half of an answer is out: only breaking off can tell that the rest is missing.
-            log.exception("answer_broken_off")
+            _tell(error)
             raise ConnectionResetError("the answer was broken off") from error
         return _problem(error, trace)
+
+
+def _tell(error: Exception) -> None:
+    """Log why an answer was broken off: a token that was revoked meanwhile is no fault of ours."""
+    if isinstance(error, UserError):
+        log.info("answer_broken_off", code=str(error.code))
+    else:
+        log.error("answer_broken_off", exc_info=error)
 
 
 def _problem(error: Exception, trace: str) -> web.StreamResponse:

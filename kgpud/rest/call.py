@@ -15,6 +15,7 @@ from kgpud.accounts import Accounts
 from kgpud.audit import Audit
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
+from kgpud.cluster.client import Cluster
 from kgpud.errors import Code, UserError
 from kgpud.history import History
 from kgpud.http_settings import Http
@@ -50,6 +51,7 @@ class Services:
     statements: Statements
     history: History
     idempotency: Idempotency
+    cluster: Cluster
     executor: Executor
     core: Core
     host_keys: HostKeys

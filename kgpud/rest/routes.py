@@ -7,7 +7,7 @@ so is the description of it.
 from kgpud.errors import Code
 from kgpud.rest.admin_routes import ADMIN_ROUTES
 from kgpud.rest.auth import Access
-from kgpud.rest.handlers import account, commands, events, hostkeys, menu, pods
+from kgpud.rest.handlers import account, commands, events, hostkeys, logs, menu, pods
 from kgpud.rest.object_routes import OBJECT_ROUTES
 from kgpud.rest.route import IDEMPOTENCY_KEY, Route
 
@@ -43,6 +43,14 @@ ROUTES = (
         events.list_events,
         Access.OWN_POD,
         headers=(events.ACCEPT, events.LAST_EVENT_ID),
+    ),
+    Route(
+        "GET",
+        "/v1/pods/{pod_id}/logs",
+        logs.get_logs,
+        Access.ACCOUNT,
+        errors=(Code.POD_NOT_READY, Code.POD_ENDED, Code.CLUSTER_UNREACHABLE),
+        long=True,
     ),
     Route(
         "PATCH",

@@ -111,6 +111,7 @@ class Platform:
             core=Routing(rentals, accounts, audit, clock, NAMESPACE, config.rentals),
             history=History(db, rentals),
             idempotency=Idempotency(db, clock),
+            cluster=cluster,
             executor=Executor(cluster),
             host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,
