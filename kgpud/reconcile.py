@@ -7,27 +7,26 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from kgpud import billing
+from kgpud.adopting import Adopting
 from kgpud.clock import Clock
-from kgpud.cluster.client import Cluster, Event, Listing
+from kgpud.cluster.client import Cluster, Event, Listing, Object
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.follow import Source, follow
 from kgpud.cluster.nodes import derive_node
 from kgpud.cluster.placing import Placement
-from kgpud.cluster.pods import STAGES, STARTING, PodState, derive
+from kgpud.cluster.pods import PodState, derive
 from kgpud.cluster.view import ClusterView
 from kgpud.life_settings import Life
 from kgpud.nodeloss import NodeLoss
 from kgpud.reasons import NODE_LOST, POD_LOST
 from kgpud.rentals import Rentals
+from kgpud.starting import CREATE_DEADLINE_MS, INTERRUPTED, Starting
 from store import rentals as rows
 from store.db import Database, StoreUnavailable
 from store.records import Rental
 
 log = structlog.get_logger()
 
-# A creation that was not answered may still land for this long.
-CREATE_DEADLINE_MS = 60_000
-_INTERRUPTED = "start_failed:create_interrupted"
 _SWEEP_SECONDS = 2.0
 _NODES_SECONDS = 5.0
 _DELETIONS_AT_ONCE = 8
@@ -64,8 +63,8 @@ class Reconcile:
         self._lost_reason = lost_reason
         self._placement = placement or Placement()
         self._node_loss = NodeLoss(db, clock, view, rentals, self._placement)
-        self._life = life
-        self._strangers: set[str] = set()
+        self._starting = Starting(db, clock, cluster, view, rentals, life)
+        self._adopting = Adopting(db, clock)
         self._pods_applied = asyncio.Event()
         self._nodes_applied = asyncio.Event()
 
@@ -99,7 +98,7 @@ class Reconcile:
         await self._rentals.steps.absorb()
         await self._rentals.activity.flush()
         if self._view.connected:
-            await self._give_up_starting()
+            await self._starting.give_up()
             await self._node_loss.end_lost()
         async with self._db.reading() as rx:
             ended = await rows.unswept(rx)
@@ -116,7 +115,7 @@ class Reconcile:
     async def _pods_listed(self, listing: Listing, began: int) -> None:
         pods = [derive(item) for item in listing.items]
         # The store first: in between, a pod that went counts twice rather than not at all.
-        await self._take(pods)
+        await self._take(zip(pods, listing.items, strict=True))
         await self._patiently(lambda: self._settle_podless({pod.name for pod in pods}, began))
         self._view.list_pods(pods)
         if not self._pods_applied.is_set():
@@ -125,7 +124,7 @@ class Reconcile:
 
     async def _pod_event(self, event: Event) -> None:
         pod = derive(event.object, deleted=event.kind == "DELETED")
-        await self._take([pod])
+        await self._take([(pod, event.object)])
         self._view.see_pod(pod)
 
     async def _nodes_listed(self, listing: Listing, _began: int) -> None:
@@ -136,10 +135,11 @@ class Reconcile:
         node = derive_node(event.object, self._placement)
         self._view.see_node(node, deleted=event.kind == "DELETED")
 
-    async def _take(self, pods: Iterable[PodState]) -> None:
-        ours = [self._node_loss.dated(p) for p in pods if p.installation == self._installation]
-        await self._patiently(lambda: self._rentals.observe(ours))
-        await self._patiently(lambda: self._warn_of_strangers(ours))
+    async def _take(self, pods: Iterable[tuple[PodState, Object]]) -> None:
+        ours = [(pod, item) for pod, item in pods if pod.installation == self._installation]
+        await self._patiently(lambda: self._adopting.adopt(ours))
+        states = [self._node_loss.dated(pod) for pod, _ in ours]
+        await self._patiently(lambda: self._rentals.observe(states))
 
     async def _patiently(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do a step that writes to the store, as often as it takes for the disk to allow it."""
@@ -151,15 +151,6 @@ class Reconcile:
                 await self._clock.sleep(_SWEEP_SECONDS)
             else:
                 return
-
-    async def _warn_of_strangers(self, ours: list[PodState]) -> None:
-        new = [pod.name for pod in ours if not pod.deleted and pod.name not in self._strangers]
-        async with self._db.reading() as rx:
-            known = {rental.pod_id for rental in await rows.some(rx, new)}
-        for name in new:
-            if name not in known:
-                self._strangers.add(name)
-                log.warning("reconcile.pod_without_rental", pod=name)
 
     async def _settle_podless(self, names: set[str], began: int) -> None:
         """End the rentals whose pods a list does not have and should."""
@@ -173,7 +164,7 @@ class Reconcile:
         for rental in podless:
             if rental.ended_at is None:
                 never = rental.create_acked_at is None and rental.started_at is None
-                reason = _INTERRUPTED if never else self._why_lost(rental)
+                reason = INTERRUPTED if never else self._why_lost(rental)
                 await self._rentals.end(rental.pod_id, reason, at=_last_known(rental, began))
         if podless:
             async with self._db.transaction() as tx:
@@ -192,18 +183,6 @@ class Reconcile:
         if rental.create_acked_at is not None:
             return rental.create_acked_at < began
         return rental.made_at < began - CREATE_DEADLINE_MS
-
-    async def _give_up_starting(self) -> None:
-        now = self._clock.now_ms()
-        async with self._db.reading() as rx:
-            waiting = await rows.not_started(rx, now - CREATE_DEADLINE_MS)
-        for rental in waiting:
-            if rental.create_acked_at is None and rental.pod_id not in self._view.pods:
-                await self._rentals.end(rental.pod_id, _INTERRUPTED)
-            elif rental.made_at < now - self._life.start_seconds * 1000:
-                why = (rental.pending_reason or STARTING).partition(":")[0]
-                reason = "timeout" if why in STAGES else why
-                await self._rentals.end(rental.pod_id, f"start_failed:{reason}")
 
     async def _delete(self, rental: Rental, limit: asyncio.Semaphore) -> None:
         try:

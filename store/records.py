@@ -93,6 +93,7 @@ class Rental:
     key_generation: int = 1
     stepped_ms: int = 0
     stepped_before_start_ms: int = 0
+    low_balance_minutes: int | None = None
     fingerprint: str | None = None
 
     @property

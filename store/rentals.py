@@ -121,7 +121,7 @@ async def not_started(conn: Connection, before: int) -> list[Rental]:
 async def unused(conn: Connection, since: int) -> list[Rental]:
     """Return the live rentals that run and that nobody has used since a time."""
     rows = await conn.rows(
-        f"{_SELECT} WHERE r.ended_at IS NULL AND r.started_at <= ?1 AND r.last_activity_at <= ?1",
+        f"{_SELECT} WHERE r.ended_at IS NULL AND r.ran_since <= ?1 AND r.last_activity_at <= ?1",
         (since,),
     )
     return [_rental(row) for row in rows]

@@ -67,6 +67,7 @@ class Cluster:
         self._access = access
         self.namespace = namespace
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._events = f"/api/v1/namespaces/{namespace}/events"
         self._secrets = f"/api/v1/namespaces/{namespace}/secrets"
 
     @classmethod
@@ -143,6 +144,11 @@ class Cluster:
         """List every pod of the namespace, ours or not, as of now."""
         return await self._list(self._pods)
 
+    async def pod_events(self, name: str) -> list[Object]:
+        """Return what the cluster's components said about a pod, as far as it is kept."""
+        about = {"fieldSelector": f"involvedObject.name={name}"}
+        return (await self._list(self._events, about)).items
+
     async def list_nodes(self) -> Listing:
         """List every node of the cluster."""
         return await self._list("/api/v1/nodes")
@@ -174,9 +180,9 @@ class Cluster:
             raise
         return True
 
-    async def _list(self, path: str) -> Listing:
+    async def _list(self, path: str, which: Mapping[str, str] | None = None) -> Listing:
         items: list[Object] = []
-        query = {"limit": str(_PAGE)}
+        query = first = {"limit": str(_PAGE), **(which or {})}
         while True:
             found = await self._request("GET", path, query=query)
             try:
@@ -186,7 +192,7 @@ class Cluster:
             items += some
             if more is None:
                 return Listing(items, version)
-            query = {"limit": str(_PAGE), "continue": more}
+            query = {**first, "continue": more}
 
     async def _watch(self, path: str, version: str) -> AsyncIterator[Event]:
         query = {

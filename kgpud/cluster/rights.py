@@ -24,5 +24,6 @@ RIGHTS = (
     Right("pods/log", ("get",), "users read the log of their pod's first process"),
     # Not get or list: what a Secret holds, this role can't read.
     Right("secrets", ("create", "delete", "patch"), "in-pod tokens reach pods through Secrets"),
+    Right("events", ("list",), "an image that is still being pulled gets more time"),
     Right("nodes", ("list", "watch"), "the menu is what nodes have", everywhere=True),
 )

@@ -33,7 +33,12 @@ class FakeApi:
     """`mood` of a pod's creation: ok, refuse, lose (made, not answered), drop (not made), hang."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[str, Object]] = {"pods": {}, "secrets": {}, "nodes": {}}
+        self.objects: dict[str, dict[str, Object]] = {
+            "pods": {},
+            "secrets": {},
+            "nodes": {},
+            "events": {},
+        }
         self.log: list[tuple[str, str]] = []
         self.mood = "ok"
         self.down = False
@@ -99,6 +104,11 @@ class FakeApi:
         }
         self.apply("pods", "MODIFIED", pod)
 
+    def say(self, name: str, reason: str) -> None:
+        """Let the kubelet write an event about a pod."""
+        event = {"metadata": {"name": f"{name}.{reason}"}, "involvedObject": {"name": name}}
+        self.apply("events", "ADDED", {**event, "reason": reason})
+
     def remove(self, name: str) -> None:
         """Let a pod object be gone."""
         self.apply("pods", "DELETED", self.pods[name])
@@ -124,6 +134,9 @@ class FakeApi:
         if "watch" in request.query:
             return await self._watch(request, kind)
         items = list(self.objects[kind].values())
+        if "fieldSelector" in request.query:
+            about = request.query["fieldSelector"].removeprefix("involvedObject.name=")
+            items = [item for item in items if item["involvedObject"]["name"] == about]
         return web.json_response(
             {"items": items, "metadata": {"resourceVersion": str(self._version)}}
         )
