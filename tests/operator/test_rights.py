@@ -45,6 +45,8 @@ def without(prepared: Installed, resource: str, verb: str) -> Iterator[None]:
         for rule in role.get("rules", ()):
             if resource in rule["resources"]:
                 rule["verbs"].remove(verb)
+        if "rules" in role:
+            role["rules"] = [rule for rule in role["rules"] if rule["verbs"]]
     roles = ("Role", "ClusterRole")
     prepared.give([one for one in changed if one["kind"] in roles])
     try:

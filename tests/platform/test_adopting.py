@@ -76,7 +76,7 @@ async def test_a_restored_backup_finds_its_pods_again(
             assert api.asked("DELETE") == []
             await again.rentals.release(account, pod_id)
             await tick(again, clock)
-        assert api.asked("DELETE") == [pod_id, pod_id]
+        assert set(api.asked("DELETE")) == {pod_id}
 
 
 async def test_a_key_that_opens_another_rental_by_now_is_not_pinned_twice(
