@@ -29,7 +29,7 @@ def _prefix(value: str) -> str:
     return value
 
 
-Gigabytes = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
+Gigabytes = Annotated[float, Strict(), Field(gt=0, le=1_000_000)]
 Mebibytes = Annotated[int, Strict(), Field(ge=5, le=5120)]
 
 
@@ -42,7 +42,7 @@ class Folder:
     #: Its folder; None ("" in a file) is ``objects`` in the state folder.
     path: OptionalPath = None
     #: Gigabytes of the disk that uploads leave free, above all for the database.
-    min_free_gb: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] = 2
+    min_free_gb: Annotated[float, Strict(), Field(ge=0, le=1_000_000)] = 2
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class Incoming:
         self._unlooked = _LOOK_BYTES
         self._turn = asyncio.Lock()
         self._stopped = False
+        self._kept = False
         self._descriptor = -1
         self.path = path
         self.written = 0
@@ -77,7 +78,9 @@ class Incoming:
 
         def settle() -> R:
             os.fsync(self._descriptor)
-            return keep()
+            kept = keep()
+            self._kept = True
+            return kept
 
         return await self._in_turn(settle)
 
@@ -86,6 +89,13 @@ class Incoming:
         self._stopped = True
         async with self._turn:
             pass
+
+    async def give_way(self) -> None:
+        """Stop, and free what a new file took: its connection may linger for a while."""
+        self._stopped = True
+        async with self._turn:
+            if self._new and not self._kept and self._descriptor >= 0:
+                await self._disk.do(lambda: os.ftruncate(self._descriptor, 0))
 
     async def _flush(self) -> None:
         data, self._buffer = self._buffer, bytearray()

@@ -50,7 +50,7 @@ async def opened(
             folder / installation,
             signer,
             put_bytes=settings.put_mib * MIB,
-            floor=settings.folder.min_free_gb * GB,
+            floor=round(settings.folder.min_free_gb * GB),
         ) as store:
             yield store
     elif settings.store == "s3":
@@ -63,8 +63,8 @@ async def opened(
 def build(db: Database, clock: Clock, store: ObjectStore, settings: Settings) -> Transit:
     """Build the services on a store."""
     limits = Limits(
-        account_bytes=settings.quota_gb * GB,
-        object_bytes=settings.object_gb * GB,
+        account_bytes=round(settings.quota_gb * GB),
+        object_bytes=round(settings.object_gb * GB),
         account_objects=settings.count,
         put_bytes=settings.put_mib * MIB,
         part_bytes=settings.part_mib * MIB,

@@ -19,7 +19,7 @@ class Receiver:
         self._layout = layout
         self._floor = floor
         self._promised: dict[Incoming, int] = {}
-        self._writing: dict[tuple[str, int], Incoming] = {}
+        self._writing: dict[tuple[str, int], Incoming] = {}  # by key or upload, and part (0: whole)
         self._ending: set[str] = set()
 
     async def check_room(self, size: int) -> None:
@@ -66,8 +66,9 @@ class Receiver:
     @asynccontextmanager
     async def _whole(self, key: str) -> AsyncIterator[Incoming]:
         draft = self._layout.draft(key)
+        incoming = Incoming(self._disk, draft, self._floored, new=True)
         try:
-            async with Incoming(self._disk, draft, self._floored, new=True) as incoming:
+            async with self._newest((key, 0), incoming), incoming:
                 yield incoming
         finally:
             await self._disk.do(lambda: draft.unlink(missing_ok=True))
@@ -75,21 +76,29 @@ class Receiver:
     @asynccontextmanager
     async def _part(self, grant: Grant, slot: Slot) -> AsyncIterator[Incoming]:
         upload_id = grant.upload_id or ""
-        name = (upload_id, slot.number)
         if upload_id in self._ending:
             raise _over()
         data = self._layout.upload(grant.key, upload_id) / "data"
         incoming = Incoming(self._disk, data, self._floored, offset=slot.offset)
+        try:
+            async with self._newest((upload_id, slot.number), incoming):
+                await self._disk.do(lambda: self._layout.unmark(grant.key, upload_id, slot.number))
+                async with incoming:
+                    yield incoming
+        except FileNotFoundError:
+            raise _over() from None
+
+    @asynccontextmanager
+    async def _newest(self, name: tuple[str, int], incoming: Incoming) -> AsyncIterator[None]:
+        """Let a PUT take the place of one of the same thing.
+
+        Whoever sends again has given the first connection up; we may not know of that yet.
+        """
         before, self._writing[name] = self._writing.get(name), incoming
         try:
             if before is not None:
-                # Whoever sends a part again gave the first connection up; we may not know yet.
-                await before.stop()
-            await self._disk.do(lambda: self._layout.unmark(grant.key, upload_id, slot.number))
-            async with incoming:
-                yield incoming
-        except FileNotFoundError:
-            raise _over() from None
+                await before.give_way()
+            yield
         finally:
             if self._writing.get(name) is incoming:
                 del self._writing[name]

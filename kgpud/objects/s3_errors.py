@@ -54,7 +54,7 @@ def translated(error: BaseException) -> StoreFailed:
     name = type(error).__name__
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return StoreFailed("denied", f"no usable credentials ({name})")
-    away = (exceptions.HTTPClientError, aiohttp.ClientError, TimeoutError, OSError)
-    if isinstance(error, away):
+    away = (exceptions.HTTPClientError, exceptions.ConnectionError)
+    if isinstance(error, (*away, aiohttp.ClientError, TimeoutError, OSError)):
         return StoreFailed("unreachable", name)
     return StoreFailed("failed", name)

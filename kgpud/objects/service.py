@@ -1,6 +1,6 @@
 """Transit objects as users see them: asked for, found, finished, deleted."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -63,10 +63,16 @@ class Objects:
         self._eraser = eraser
         self.limits = limits
 
-    async def create(self, account_id: str, wish: Wish) -> Ticket:
+    async def create(
+        self,
+        account_id: str,
+        wish: Wish,
+        keep: Callable[[Connection, str], Awaitable[None]],
+    ) -> Ticket:
         """Reserve room for an object and return where to PUT it.
 
-        Raises OBJECT_TOO_LARGE, QUOTA_EXCEEDED, OBJECT_STORE_FULL, OBJECT_STORE_FAILED.
+        `keep` is told the new id in the transaction that makes it. Raises OBJECT_TOO_LARGE,
+        QUOTA_EXCEEDED, OBJECT_STORE_FULL, OBJECT_STORE_FAILED.
         """
         o = draft(account_id, wish, self.limits, self._clock.now_ms())
         with told():
@@ -75,6 +81,7 @@ class Objects:
         async with self._db.transaction() as tx:
             admit(o, await objects.held(tx, account_id, o.created_at), self.limits)
             await objects.insert(tx, o)
+            await keep(tx, o.object_id)
         log.info("object.created", object=o.object_id, account=account_id, size=wish.size)
         try:
             with told():
@@ -83,6 +90,17 @@ class Objects:
             async with self._db.transaction() as tx:
                 await objects.remove(tx, o.object_id)
             raise
+
+    async def created(self, account_id: str, object_id: str) -> Ticket:
+        """Return a fresh ticket of an object that was asked for before.
+
+        Raises as `get`.
+        """
+        o = await self._there(account_id, object_id)
+        with told():
+            if o.etag is None and o.part_bytes is None:
+                return await self._upload_ticket(o)
+            return await self._pending_ticket(o)
 
     async def list(
         self, account_id: str, before: tuple[int, str] | None, limit: int

@@ -3,7 +3,7 @@
 from kgpud.errors import Code
 from kgpud.rest.auth import Access
 from kgpud.rest.handlers import objects
-from kgpud.rest.route import Route
+from kgpud.rest.route import IDEMPOTENCY_KEY, Route
 
 _ANY = (Code.OBJECTS_DISABLED, Code.OBJECT_STORE_FAILED)
 # What may have become of an upload.
@@ -29,7 +29,12 @@ OBJECT_ROUTES = (
             Code.OBJECT_TOO_LARGE,
             Code.QUOTA_EXCEEDED,
             Code.OBJECT_STORE_FULL,
+            Code.OBJECT_EXPIRED,
+            Code.OBJECT_DELETED,
+            Code.IDEMPOTENCY_IN_FLIGHT,
+            Code.IDEMPOTENCY_MISMATCH,
         ),
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route("GET", "/v1/objects/{object_id}", objects.get_object, Access.ANY_TOKEN, errors=_UPLOADED),
     Route(

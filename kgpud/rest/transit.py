@@ -86,6 +86,6 @@ async def _take(request: web.Request, incoming: Incoming, size: int) -> None:
     except (web.RequestPayloadError, ClientPayloadError, ConnectionError):
         raise UserError(Code.BAD_REQUEST, "the body ended early; nothing of it is kept") from None
     except Stopped:
-        raise UserError(Code.DUPLICATE, "the same part was sent again meanwhile") from None
+        raise UserError(Code.DUPLICATE, "the same was sent again meanwhile") from None
     if incoming.written != size:
         raise UserError(Code.BAD_REQUEST, "the body ended early; nothing of it is kept")

@@ -5,11 +5,27 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from kgpud.object_settings import Folder, Objects
 from kgpud.objects.s3_client import S3Client
 from tests.objects.servers import Server, rclone, seaweedfs
 from tests.objects.world import World, small, world
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """Print one JSON line an event, as the daemon does: pretty tracebacks take seconds."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,13 @@ async def create_object(call: Call[CreateObject]) -> ObjectToPut:
     """
     objects, body = _objects(call), call.body
     wish = Wish(body.label, body.size_bytes, body.sha256, body.purge_on_release)
-    ticket = await objects.create(call.account.account_id, wish)
+    account = call.account.account_id
+    async with call.once() as once:
+        if once.answer is None:
+            ticket = await objects.create(account, wish, once.keep)
+        else:
+            # The id was kept; the URLs are secrets, and made afresh.
+            ticket = await objects.created(account, once.answer)
     return ObjectToPut(**_shown(call, ticket.object), **_to_put(objects, ticket))
 
 
