@@ -38,8 +38,10 @@ class Lock:
 
     def sign(self) -> None:
         """Write down that this process runs on the folder."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        line = f"{os.getpid()}\n".encode()
+        # In this order there is a whole first line at every moment.
+        os.pwrite(self._descriptor, line, 0)
+        os.ftruncate(self._descriptor, len(line))
 
     def close(self) -> None:
         """Let go of it; it stays held by those who share it. Closing it again does nothing."""
@@ -84,4 +86,4 @@ def owner(folder: Path) -> int | None:
 
 
 def _signed(lock: Lock) -> str:
-    return os.pread(lock.fileno(), 20, 0).decode(errors="replace").strip()
+    return os.pread(lock.fileno(), 20, 0).decode(errors="replace").partition("\n")[0]

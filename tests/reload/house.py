@@ -42,7 +42,7 @@ class House:
 
     def owner(self) -> psutil.Process:
         """Return the daemon that has the store, as the lock says."""
-        return psutil.Process(int((self.state / "kgpud.lock").read_text()))
+        return psutil.Process(int((self.state / "kgpud.lock").read_text().split()[0]))
 
     def reload(self) -> psutil.Process:
         """Reload; return the daemon that serves then."""
