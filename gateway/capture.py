@@ -74,8 +74,8 @@ async def run(
     """Run `argv` in the pod and return what came of it.
 
     After `timeout` seconds the whole session is killed in the pod, those that ignore SIGHUP
-    included; so it is when this is cancelled. Output past `output_limit` bytes is read and
-    dropped. Raises ExecRefused if it never began, ExecBroken if the stream broke.
+    included; so it is when this is cancelled or the stream breaks. Output past `output_limit`
+    bytes is read and dropped. Raises ExecRefused if it never began, ExecBroken if the stream broke.
     """
     collector = _Collector(output_limit)
     # Halves of characters, which JSON can spell, become bytes that are refused as not UTF-8.
@@ -86,7 +86,7 @@ async def run(
     try:
         async with asyncio.timeout_at(starting + timeout):
             await _feed(running, stdin, collector.writable)
-            return _completed(collector, await collector.outcome)
+            outcome = await collector.outcome
     except TimeoutError:
         await running.hang_up(spare=False)
         return _partial(collector)
@@ -95,6 +95,10 @@ async def run(
         raise
     finally:
         running.leave()
+    if outcome.broken and outcome.runs_on:
+        fate = await asyncio.shield(running.hang_up(spare=False))
+        raise ExecBroken(fate.after(outcome.broken))
+    return _completed(collector, outcome)
 
 
 async def _started(executor: Executor, pod: PodRef, command: Command, sink: _Collector) -> Exec:

@@ -1,13 +1,14 @@
 """A command that runs in a pod: its stdin, output, size, how it ended, and making it end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 
 import structlog
 
 from gateway import frames, wrapper
+from gateway.beside import Beside, Fate
 from gateway.link import Link
 from gateway.outcome import Sink, Verdict
 from gateway.output import Output
@@ -27,9 +28,6 @@ STATUS_SECONDS = 5.0
 SIGNALS = frozenset({"HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})
 # No client's, but what its not reading any more means to those who write (serverloop.c, eow).
 BROKEN_PIPE = "PIPE"
-
-# Runs other words in the same container to their end. Failures are logged under the name given.
-Beside = Callable[[list[str], str], Awaitable[None]]
 
 
 class Exec:
@@ -103,25 +101,36 @@ class Exec:
 
     def resume(self) -> None:
         """Let output flow again."""
-        self._link.resume_reading()
-        self._output.resume()
+        if self._sink:
+            self._link.resume_reading()
+            self._output.resume()
 
-    def leave(self) -> None:
-        """Drop the stream. The command runs on in the pod (`hang_up` ends it)."""
+    def mute(self) -> None:
+        """Pass nothing on any more, either way, while the stream stays for `hang_up`."""
         self._quieten()
         self._output.close()
         self._sink = None
+        self._stdin_open = False
+        self._link.pause_reading()
+
+    def leave(self) -> None:
+        """Drop the stream. The command runs on in the pod."""
+        self.mute()
         self._link.close()
 
-    async def hang_up(self, *, spare: bool = True) -> None:
-        """End the command as sshd does when its client goes: SIGHUP, then SIGKILL.
+    async def hang_up(self, *, spare: bool = True) -> Fate:
+        """End the command as sshd does when its client goes: SIGHUP, then SIGKILL. Drop the stream.
 
-        What ignores SIGHUP stays unless it isn't to be spared; what left the session stays
-        anyway. Failures are logged: the pod may be gone.
+        What ignores SIGHUP stays unless it isn't to be spared; what left the session stays anyway.
+        The stream goes last: a runtime that loses it may kill the wrapper, always so in v4. Without
+        a terminal its children live on then, and nobody finds them.
         """
         grace = HANGUP_GRACE_SECONDS if spare else KILL_GRACE_SECONDS
         argv = wrapper.hangup(self.nonce, tty=self.tty, grace_seconds=grace, spare=spare)
-        await self._beside(argv, "hang_up_failed")
+        fate = await self._beside.hang_up(argv)
+        self.leave()
+        orphaned = fate is Fate.NOT_FOUND and not self.tty
+        return Fate.UNKNOWN if orphaned else fate
 
     async def signal(self, name: str) -> None:
         """Give the command a signal of `SIGNALS`, as sshd gives a client's. Failures are logged.
@@ -131,7 +140,7 @@ class Exec:
         assert name in SIGNALS | {BROKEN_PIPE}
         pipe = name == BROKEN_PIPE
         argv = wrapper.broken_pipe(self.nonce) if pipe else wrapper.signal(self.nonce, name)
-        await self._beside(argv, "signal_failed")
+        await self._beside.signal(argv)
 
     # What the link does.
 

@@ -1,32 +1,36 @@
-"""Starting commands in pods, and the short second execs that signal and end them."""
+"""Starting commands in pods."""
 
-import asyncio
 from functools import partial
 
-import structlog
-
 from gateway import wrapper
+from gateway.beside import SECONDS, Beside
 from gateway.buffers import Incoming
 from gateway.dialling import connect
 from gateway.exec import Exec
 from gateway.link import LinkRefused
-from gateway.outcome import ExecRefused, Outcome, Sink
+from gateway.outcome import ExecRefused, Sink
 from gateway.protocols import ApiServerSource, PodRef
 from gateway.refusal import explain_refusal
 from gateway.settings import Rhythm
 
-log = structlog.get_logger()
-
-_BESIDE_SECONDS = 30.0
 _RHYTHM = Rhythm()
 
 
 class Executor:
-    """Starts commands, wherever `source` says that the API server is."""
+    """Starts commands, wherever `source` says that the API server is.
 
-    def __init__(self, source: ApiServerSource, rhythm: Rhythm = _RHYTHM) -> None:
+    To signal or end one may take `beside_seconds`.
+    """
+
+    def __init__(
+        self,
+        source: ApiServerSource,
+        rhythm: Rhythm = _RHYTHM,
+        beside_seconds: float = SECONDS,
+    ) -> None:
         self._source = source
         self._rhythm = rhythm
+        self._beside_seconds = beside_seconds
         self._incoming = Incoming()
 
     async def start(self, pod: PodRef, command: wrapper.Command, sink: Sink) -> Exec:
@@ -41,17 +45,8 @@ class Executor:
             raise ExecRefused(str(error)) from None
         return await self._start(pod, argv, nonce, sink, tty=command.tty)
 
-    async def _run_beside(self, pod: PodRef, argv: list[str], failure: str) -> None:
-        sink = _Ended()
-        try:
-            async with asyncio.timeout(_BESIDE_SECONDS):
-                second = await self._start(pod, argv, wrapper.new_nonce(), sink, tty=False)
-                try:
-                    await sink.ended
-                finally:
-                    second.leave()
-        except (ExecRefused, TimeoutError) as error:
-            log.warning(failure, pod=pod.name, why=str(error) or "timeout")
+    async def _start_beside(self, pod: PodRef, argv: list[str], sink: Sink) -> Exec:
+        return await self._start(pod, argv, wrapper.new_nonce(), sink, tty=False)
 
     async def _start(
         self, pod: PodRef, argv: list[str], nonce: str, sink: Sink, *, tty: bool
@@ -65,28 +60,7 @@ class Executor:
             link, protocol = await connect(server, path, query, self._incoming)
         except LinkRefused as error:
             raise ExecRefused(explain_refusal(error.status, error.body)) from None
-        beside = partial(self._run_beside, pod)
+        beside = Beside(pod.name, partial(self._start_beside, pod), self._beside_seconds)
         running = Exec(link, beside, self._rhythm, nonce, protocol, sink, tty=tty)
         link.start(running)
         return running
-
-
-class _Ended:
-    """A sink that only waits for the end."""
-
-    def __init__(self) -> None:
-        self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-    def stdout(self, data: bytes) -> None:
-        """Drop it."""
-
-    def stderr(self, data: bytes) -> None:
-        """Drop it."""
-
-    def stdin_ready(self, *, ready: bool) -> None:
-        """Nothing is written."""
-
-    def finished(self, outcome: Outcome) -> None:
-        """Wake who waits."""
-        if not self.ended.done():
-            self.ended.set_result(outcome)

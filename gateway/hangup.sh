@@ -36,11 +36,17 @@ hang_up() {
 alive=$(targets)
 hang_up
 sleep 0.1 2>/dev/null
-while alive=$(targets) && [ -n "$alive" ]; do
+# Alone, the wrapper only waits for somebody to take its trailer.
+while alive=$(targets) && [ -n "$alive" ] && [ "$alive" != "$leader" ]; do
   [ "$grace" -gt 0 ] || break
   grace=$((grace - 1))
   hang_up
   sleep 1
 done
-for pid in $alive; do kill -KILL "$pid"; done 2>/dev/null
+[ "$alive" != "$leader" ] || sleep 0.1 2>/dev/null
+# Twice: the wrapper may have begun something yet.
+for round in 1 2; do
+  for pid in $(targets); do kill -KILL "$pid"; done 2>/dev/null
+done
+echo ended
 exit 0

@@ -9,7 +9,7 @@ for dir in /proc/[0-9]*; do
     case $line in *"$nonce"*) leader=${dir#/proc/}; break 2 ;; esac
   done 2>/dev/null <"$dir/cmdline"
 done
-[ -n "$leader" ] || exit 0
+[ -n "$leader" ] || { echo gone; exit 0; }
 
 # A stat line's second field may hold spaces, newlines and parentheses: count from the last one.
 fields() {
@@ -19,5 +19,5 @@ fields() {
   state=$1 parent=$2 group=$3 session=$4 front=$6
 }
 
-fields "$leader" 2>/dev/null || exit 0
+fields "$leader" 2>/dev/null || { echo gone; exit 0; }
 ours=$session foreground=$front

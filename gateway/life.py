@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 
+from gateway.asking import CoreAway, ask, tell
+from gateway.beside import Fate
 from gateway.cuts import Cut, Cuts, Gone
 from gateway.executor import Executor
 from gateway.outcome import ExecRefused, Outcome
@@ -18,7 +20,10 @@ log = structlog.get_logger()
 
 ACTIVITY_SECONDS = 10.0
 READY_SECONDS = 300.0
+_WELCOME_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
+# How long a client waits to be told what became of its command. The attempts go on after that.
+_FATE_SECONDS = 3.0
 
 # The exit status that the client was told, if any, and why the session ended.
 _Ending = tuple[int | None, str]
@@ -42,6 +47,7 @@ class Life:
         self._around = around
         self._session = session
         self._serving: Serving | None = None
+        self._told = (0, 0)
 
     async def run(self) -> None:
         """Live it. One session's bug must not end everybody's, so it is logged, never raised."""
@@ -52,7 +58,8 @@ class Life:
             log.exception("session_crashed", session=session.name)
             session.fail("something went wrong on our side; the operator's log says what")
             if self._serving:
-                self._serving.leave()
+                self._serving.mute()
+                await self._serving.hang_up()
 
     async def _enter(self) -> None:
         session, core = self._session, self._around.core
@@ -61,16 +68,17 @@ class Life:
         assert key is not None
         # Registered before the key is looked at again, or a rotation slips between.
         with self._around.cuts.registered(pinned.rental, session):
-            await core.opened(self._opened(pinned, key))
-            status: int | None = None
-            reason = "crashed"
+            status, reason = None, "crashed"
             try:
+                await ask("opened", core.opened(self._opened(pinned, key)))
                 status, reason = await self._admit(pinned, key)
+            except CoreAway:
+                session.fail("the platform does not answer just now; try again in a moment")
+                status, reason = FAILED, "core_away"
             finally:
                 moved = (session.moved_in, session.moved_out)
-                await core.closed(
-                    SessionClosed(session.name, pinned.rental, *moved, status, reason)
-                )
+                end = SessionClosed(session.name, pinned.rental, *moved, status, reason)
+                await tell("closed", core.closed(end))
 
     def _opened(self, pinned: Route, key: str) -> SessionOpened:
         session = self._session
@@ -86,7 +94,7 @@ class Life:
 
     async def _admit(self, pinned: Route, key: str) -> _Ending:
         session = self._session
-        route = await self._around.core.resolve(key)
+        route = await ask("resolve", self._around.core.resolve(key))
         if route is not None and route.waits_for and _same(route, pinned):
             route = await self._when_ready(key, route)
         if session.over.done():
@@ -113,6 +121,9 @@ class Life:
                     waiting = await self._unless_over(self._around.core.moved_on(key, waiting))
             except TimeoutError:
                 break
+            except ExceptionGroup:
+                log.exception("core_did_not_answer", asked="moved_on")
+                raise CoreAway from None
         return waiting
 
     async def _unless_over(self, work: Coroutine[Any, Any, Route | None]) -> Route | None:
@@ -127,7 +138,11 @@ class Life:
         return None
 
     async def _welcome(self, route: Route) -> None:
-        line = await self._around.core.welcome(route.rental)
+        try:
+            welcome = self._around.core.welcome(route.rental)
+            line = await ask("welcome", welcome, _WELCOME_SECONDS)
+        except CoreAway:  # whoever comes in can do without
+            return
         if line and not self._session.channel.is_closing():
             self._session.channel.write(f"{line}\r\n".encode())
 
@@ -143,39 +158,58 @@ class Life:
             return FAILED, "refused"
         self._serving = serving
         session.serve(serving)
-        await self._report_activity_until_over(route.rental)
-        how = session.over.result()
+        async with asyncio.TaskGroup() as group:
+            reporting = group.create_task(self._report_activity(route.rental))
+            await asyncio.wait([session.over])
+            reporting.cancel()
+        ending = await self._end(serving, session.over.result())
+        await self._tell_activity(route.rental)
+        return ending
+
+    async def _report_activity(self, rental: str) -> None:
+        while True:
+            await asyncio.sleep(ACTIVITY_SECONDS)
+            await self._tell_activity(rental)
+
+    async def _tell_activity(self, rental: str) -> None:
+        session = self._session
+        moved = session.moved_in, session.moved_out
+        if moved != self._told:
+            more = moved[0] - self._told[0], moved[1] - self._told[1]
+            self._told = moved
+            await tell("activity", self._around.core.activity(rental, *more))
+
+    async def _end(self, serving: Serving, how: Outcome | Cut | Gone) -> _Ending:
+        """Tell the client how it ended, if it is there, and leave nothing behind in the pod."""
+        session = self._session
+        if isinstance(how, Outcome) and how.broken:
+            return await self._break(serving, how)
         if isinstance(how, Outcome):
-            ending = self._conclude(how)
+            assert how.exit_code is not None
+            session.channel.finish(how.exit_code)
             if how.runs_on:
-                serving.leave()
+                serving.mute()
                 await serving.hang_up()
-            return ending
-        serving.leave()
+            return how.exit_code, "exit"
+        serving.mute()
         if isinstance(how, Cut):
             session.fail(how.sentence)
             await self._close_soon()
         await serving.hang_up()
         return _left(how)
 
-    async def _report_activity_until_over(self, rental: str) -> None:
-        session = self._session
-        told_in = told_out = 0
-        while True:
-            await asyncio.wait([session.over], timeout=ACTIVITY_SECONDS)
-            moved_in, moved_out = session.moved_in, session.moved_out
-            if (moved_in, moved_out) != (told_in, told_out):
-                await self._around.core.activity(rental, moved_in - told_in, moved_out - told_out)
-                told_in, told_out = moved_in, moved_out
-            if session.over.done():
-                return
-
-    def _conclude(self, outcome: Outcome) -> _Ending:
-        if outcome.exit_code is None:
-            self._session.fail(f"{outcome.broken}; the command may still be running")
+    async def _break(self, serving: Serving, how: Outcome) -> _Ending:
+        """Say that the stream broke, and what became of the command if that is soon known."""
+        assert how.broken is not None
+        if not how.runs_on:
+            self._session.fail(how.broken)
             return FAILED, "broken"
-        self._session.channel.finish(outcome.exit_code)
-        return outcome.exit_code, "exit"
+        async with asyncio.TaskGroup() as group:
+            ending = group.create_task(serving.hang_up())
+            await asyncio.wait([ending], timeout=_FATE_SECONDS)
+            fate = ending.result() if ending.done() else Fate.UNKNOWN
+            self._session.fail(fate.after(how.broken))
+        return FAILED, "broken"
 
     async def _close_soon(self) -> None:
         """Give a client that reads a second to take the farewell; drop one that doesn't."""

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway import frames
-from gateway.refusal import explain
+from gateway.refusal import NO_SH, NOT_RUNNING, explain
+
+_BROKE = "the connection to the pod broke"
 
 
 class ExecRefused(Exception):
@@ -19,7 +21,7 @@ class ExecBroken(Exception):
 class Outcome:
     """How a command ended: its exit code, or why that is not known (`broken`, a sentence).
 
-    `runs_on` says that the client is done with it, but something in the pod has to be ended yet.
+    `runs_on` says that something of it may run in the pod yet, which has to be ended.
     """
 
     exit_code: int | None
@@ -72,11 +74,12 @@ class Verdict:
         status = self._status
         if status is None or self._garbage:
             why = reason or "it closed without saying how the command ended"
-            return Outcome(None, f"the connection to the pod broke: {why}")
+            return Outcome(None, f"{_BROKE}: {why}", runs_on=True)
         if status.exit_code is None:
-            return Outcome(None, explain(status.message))
+            why = explain(status.message)
+            return Outcome(None, why, runs_on=why not in {NO_SH, NOT_RUNNING})
         if trailers is not None:
             return Outcome(trailers)
         if status.exit_code:
             return Outcome(status.exit_code)
-        return Outcome(None, "the connection to the pod broke: the end of the output is missing")
+        return Outcome(None, f"{_BROKE}: the end of the output is missing", runs_on=True)

@@ -3,6 +3,9 @@
 from gateway import frames
 
 _DENIED, _NOT_FOUND = (401, 403), 404
+POD_GONE = "the pod is gone"
+NOT_RUNNING = "the pod's container is not running"
+NO_SH = "the image has no sh, so no command can run in it"
 # A sentence, not a proxy's error page.
 _LONGEST = 400
 
@@ -10,7 +13,7 @@ _LONGEST = 400
 def explain_refusal(status: int, body: str) -> str:
     """Explain an answer that was no upgrade: its HTTP status (0 for no answer) and its body."""
     if status == _NOT_FOUND:
-        return "the pod is gone"
+        return POD_GONE
     if status in _DENIED:
         return "the cluster refused the exec: the operator should run `kgpud doctor`"
     return explain(_message_in(body) or f"HTTP {status}")
@@ -19,11 +22,11 @@ def explain_refusal(status: int, body: str) -> str:
 def explain(message: str) -> str:
     """Explain what the runtime said when no process came of the command."""
     if "container not found" in message:
-        return "the pod's container is not running"
+        return NOT_RUNNING
     # runc's words and crun's; a runtime that can't be dialled misses its socket, not the sh.
     missing = "not found in $PATH" in message or "no such file or directory" in message
     if missing and "dial " not in message:
-        return "the image has no sh, so no command can run in it"
+        return NO_SH
     return f"the cluster could not run the command: {_one_line(message)}"
 
 

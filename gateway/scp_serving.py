@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from gateway.beside import Fate
 from gateway.exec import Exec
 from gateway.executor import Executor
 from gateway.outcome import ExecRefused, Outcome, Sink
@@ -124,18 +125,18 @@ class Scp:
         self._paused = False
         self._press()
 
-    def leave(self) -> None:
-        """Drop the stream to the pod; the sink is never called again."""
+    def mute(self) -> None:
+        """Never call the sink again."""
         self._over = True
-        self._exec.leave()
+        self._exec.mute()
 
     async def signal(self, name: str) -> None:
         """Take one of `exec.SIGNALS` from the client, or `exec.BROKEN_PIPE`."""
         await self._exec.signal(name)
 
-    async def hang_up(self) -> None:
-        """End what still runs in the pod, after `leave`."""
-        await self._exec.hang_up()
+    async def hang_up(self) -> Fate:
+        """End what still runs in the pod, and drop the stream to it."""
+        return await self._exec.hang_up()
 
     # What the pod's side does.
 
@@ -237,7 +238,6 @@ async def start(
         async with asyncio.timeout(_GREETING_SECONDS):
             greeting = await scp.greeting
     except TimeoutError:
-        running.leave()
         await running.hang_up()
         raise ExecRefused("the pod did not begin to copy in time") from None
     return await _begin(scp, running, greeting)

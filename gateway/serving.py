@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway import absent, scp, scp_serving
+from gateway.beside import Fate
 from gateway.executor import Executor
 from gateway.outcome import Sink
 from gateway.protocols import PodRef
@@ -42,14 +43,14 @@ class Serving(Protocol):
     def resume(self) -> None:
         """Let output flow again."""
 
-    def leave(self) -> None:
-        """Drop the stream to the pod; the sink is never called again."""
+    def mute(self) -> None:
+        """Never call the sink again."""
 
     async def signal(self, name: str) -> None:
         """Take one of `exec.SIGNALS` from the client, or `exec.BROKEN_PIPE`."""
 
-    async def hang_up(self) -> None:
-        """End what still runs in the pod, after `leave`."""
+    async def hang_up(self) -> Fate:
+        """End what still runs in the pod, and drop the stream to it."""
 
 
 async def serve(

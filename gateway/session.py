@@ -99,6 +99,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Pass stdin on; before the exec is there, hold one window of it at most."""
         del datatype
         self.moved_in += len(data)
+        if self.over.done():
+            return
         if self._serving:
             self._serving.write(data)
         else:

@@ -7,6 +7,7 @@ client sends meanwhile goes to an sftp-server, and is kept for the case that the
 import re
 from collections.abc import Callable, Mapping
 
+from gateway.beside import Fate
 from gateway.exec import Exec
 from gateway.executor import Executor
 from gateway.outcome import Outcome, Sink
@@ -109,17 +110,17 @@ class Subsystem:
         if self._server:
             self._server.resume()
 
-    def leave(self) -> None:
-        """Drop the stream to the pod."""
-        self._running.leave()
+    def mute(self) -> None:
+        """Never call the sink again."""
+        self._running.mute()
 
     async def signal(self, name: str) -> None:
         """Give what runs in the pod a signal."""
         await self._running.signal(name)
 
-    async def hang_up(self) -> None:
-        """End what still runs in the pod."""
-        await self._running.hang_up()
+    async def hang_up(self) -> Fate:
+        """End what still runs in the pod, and drop the stream to it."""
+        return await self._running.hang_up()
 
     # What the exec says.
 

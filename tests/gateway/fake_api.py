@@ -123,6 +123,12 @@ class Call:
         self.stdout(self.trailer(code))
         self.end(failure(code) if code else SUCCESS)
 
+    def hung_up(self, word: bytes = b"ended") -> None:
+        """Answer a hang-up."""
+        self.upgrade()
+        self.stdout(word + b"\n")
+        self.end(SUCCESS)
+
     async def receive(self) -> tuple[int, bytes]:
         """Return the next frame, whole by contract and unmasked; raise EOFError at the end."""
         first, second = await self.reader.readexactly(2)

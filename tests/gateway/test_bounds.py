@@ -195,10 +195,10 @@ async def test_sizes_wait_for_the_link_and_the_last_one_counts(tmp_path: Path) -
     sizes: list[bytes] = []
 
     async def script(call: Call) -> None:
-        call.upgrade()
         if call.is_hangup:
-            call.finish(0)
+            call.hung_up()
             return
+        call.upgrade()
         await go.wait()
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:

@@ -98,11 +98,11 @@ async def test_stdin_that_is_never_read_does_not_hinder_the_end() -> None:
 
 async def until_hung_up(call: Call, left: asyncio.Event) -> None:
     """Serve a command that ends by its hang-up alone."""
-    call.upgrade()
     if call.is_hangup:
         left.set()
-        call.end(SUCCESS)
+        call.hung_up()
         return
+    call.upgrade()
     call.stdout(b"so far")
     await left.wait()
     call.stdout(b", so good")
@@ -144,13 +144,17 @@ async def test_a_caller_who_leaves_takes_the_command_along() -> None:
 @pytest.mark.parametrize("document", [None, SUCCESS, b"garbage"])
 async def test_a_broken_stream_is_an_exception(document: bytes | None) -> None:
     async def script(call: Call) -> None:
+        if call.is_hangup:
+            call.hung_up()
+            return
         call.upgrade()
         call.stdout(b"half")
         if document:
             call.end(document)
 
     async with serving(script) as api:
-        with pytest.raises(ExecBroken, match="the connection to the pod broke"):
+        told = "^the connection to the pod broke: .*; the command was ended$"
+        with pytest.raises(ExecBroken, match=told):
             await run(api)
 
 

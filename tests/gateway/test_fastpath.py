@@ -202,10 +202,10 @@ async def test_a_malformed_packet_ends_the_connection(
 
 async def test_data_beyond_the_window_ends_the_connection(tmp_path: Path) -> None:
     async def deaf(call: Call) -> None:
-        call.upgrade()
         if call.is_hangup:
-            call.finish(0)
+            call.hung_up()
         else:
+            call.upgrade()
             await eventually(lambda: len(bench.api.calls) > 1)
 
     async with through(tmp_path, deaf) as bench, bench.raw() as client:

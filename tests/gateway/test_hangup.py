@@ -24,7 +24,15 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     processes.end()
 
 
-def hang_up(shell: Shell, nonce: str, *, tty: bool, grace: int = 0, spare: bool = True) -> float:
+def hang_up(
+    shell: Shell,
+    nonce: str,
+    *,
+    tty: bool,
+    grace: int = 0,
+    spare: bool = True,
+    word: bytes = b"ended",
+) -> float:
     """Run the hang-up as the engine asks for it; return how long it took."""
     begun = time.monotonic()
     argv = wrapper.hangup(nonce, tty=tty, grace_seconds=grace, spare=spare)
@@ -32,7 +40,7 @@ def hang_up(shell: Shell, nonce: str, *, tty: bool, grace: int = 0, spare: bool 
     pipe = subprocess.PIPE
     with swept(shell.start(argv, stdin=null, stdout=pipe, stderr=pipe)) as process:
         out, err = process.communicate(timeout=20)
-        assert (process.returncode, out, err) == (0, b"", b"")
+        assert (process.returncode, out, err) == (0, word + b"\n", b"")
     return time.monotonic() - begun
 
 
@@ -101,6 +109,18 @@ def test_the_wrapper_s_own_cat_costs_no_grace(shell: Shell, watched: Watched) ->
         assert process.wait(timeout=5) == 3
 
 
+def test_a_wrapper_whose_output_nobody_takes_costs_no_grace(shell: Shell, watched: Watched) -> None:
+    """As after a cut download: the pipe is full, so it can't write its trailer."""
+    nonce = wrapper.new_nonce()
+    argv = wrapper.wrapped(Command(Kind.COMMAND, [b"echo $$ >shell; exec cat /dev/zero"]), nonce)
+    pipe = subprocess.PIPE
+    with swept(shell.start(argv, stdin=pipe, stdout=pipe, stderr=pipe)) as process:
+        watched.expect("shell")
+        assert hang_up(shell, nonce, tty=False, grace=15) < 10
+        process.wait(timeout=5)
+        assert watched.left()
+
+
 CATCHING = "trap 'echo caught' HUP; echo $$ >shell; while :; do sleep 0.1; done"
 
 
@@ -134,7 +154,7 @@ def test_others_are_left_alone(shell: Shell, watched: Watched) -> None:
         piped(shell, script.format("two")) as (other, bystander),
     ):
         watched.expect(*names)
-        hang_up(shell, wrapper.new_nonce(), tty=False)  # of a command that is over
+        hang_up(shell, wrapper.new_nonce(), tty=False, word=b"gone")  # of a command that is over
         assert watched.left(*names)
         hang_up(shell, nonce, tty=False)
         assert watched.left("two", "two-child")

@@ -96,10 +96,10 @@ class Bench:
 
 async def cat(call: Call) -> None:
     """Be ``cat; exit 3``. Who hangs up is answered, and a stream that is dropped ends it."""
-    call.upgrade()
     if call.is_hangup:
-        call.finish(0)
+        call.hung_up()
         return
+    call.upgrade()
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while (message := (await call.receive())[1]) != b"\xff\0":
             call.stdout(message[1:])
@@ -109,10 +109,10 @@ async def cat(call: Call) -> None:
 
 async def endless(call: Call) -> None:
     """Be ``cat /dev/zero``, until the stream is dropped."""
-    call.upgrade()
     if call.is_hangup:
-        call.finish(0)
+        call.hung_up()
         return
+    call.upgrade()
     with suppress(ConnectionError):
         while True:
             call.stdout(bytes(32768))
@@ -133,10 +133,10 @@ def request(name: bytes, rest: bytes, number: int = 0) -> bytes:
 
 
 @asynccontextmanager
-async def through(folder: Path, script: Script) -> AsyncIterator[Bench]:
+async def through(folder: Path, script: Script, core: Table | None = None) -> AsyncIterator[Bench]:
     """Run a bastion whose pods do what `script` says."""
     async with serving(script) as api:
-        core = Ready()
+        core = core or Ready()
         bastion = Bastion(core, api.executor, HostKeys(folder / "host_key"), Limits())
         sock = socket.create_server(("127.0.0.1", 0))
         port = sock.getsockname()[1]

@@ -152,6 +152,15 @@ class Recording:
         """Whether its client left before the server ended it."""
         return isinstance(self.steps[-1], Left)
 
+    @property
+    def outlived(self) -> bool | None:
+        """Whether the process was still there after its stream, if anybody looked."""
+        for row in reversed(self.rows):
+            seen = row.get("process", row.get("ps"))
+            if seen is not None:
+                return any(seen)
+        return None
+
     @cached_property
     def _path(self) -> str:
         return next((str(row["path"]) for row in self.rows if row.get("ev") == "request"), "")

@@ -13,7 +13,7 @@ from ssl import SSLContext
 
 from gateway.executor import Executor
 from gateway.protocols import PodRef
-from tests.gateway.fake_api import BINARY, CLOSE, SUCCESS, Call, FakeApi, frame, serving
+from tests.gateway.fake_api import BINARY, CLOSE, Call, FakeApi, frame, serving
 
 from .recording import (
     STATUS,
@@ -59,6 +59,11 @@ class Replay:
         """End the deafness of a recording that reads no stdin."""
         self._event(place).set()
 
+    def _runs(self, nonce: str) -> bool:
+        """Whether a command's process outlived its stream, as far as anybody looked."""
+        *_, folder, _pods, session, _exec = self.calls[nonce].path.split("/")
+        return Recording(f"{folder}/{session}").outlived is not False
+
     def _event(self, place: PodRef) -> asyncio.Event:
         return self._undeafened.setdefault(f"{place.namespace}/{place.name}", asyncio.Event())
 
@@ -66,8 +71,7 @@ class Replay:
         if call.is_hangup:
             end, begin, *_ = call.command[4:]
             self.hung_up.add(begin + end)
-            call.upgrade()
-            call.end(SUCCESS)
+            call.hung_up(b"ended" if self._runs(begin + end) else b"gone")
             return
         self.calls[call.nonce] = call
         *_, folder, _pods, session, _exec = call.path.split("/")

@@ -12,7 +12,7 @@ from tests.recorded import files
 
 from .expected import BROKEN, FALSE_ANSWERS, NOT_PLAYED, expected, sessions, ways, why_not_played
 from .recording import STDERR, STDOUT, Recording
-from .replay import pod, replaying
+from .replay import RAW, pod, replaying
 from .user import Seen, watch
 
 CASES = sessions()
@@ -96,3 +96,29 @@ def check(name: str, how: str, user: Seen | Exception) -> None:
 def test_every_line_of_the_tables_is_of_use() -> None:
     for pattern in (*BROKEN, *FALSE_ANSWERS, *NOT_PLAYED):
         assert any(fnmatchcase(name, pattern) for name in files.names()), pattern
+
+
+def test_a_user_learns_what_became_of_the_command(seen: Results) -> None:
+    """Whoever was restarted, what it left running was found by a second exec, and ended.
+
+    A runtime that loses the stream kills the process it began: always in v4, and in v5 when it was
+    the kubelet that went. A terminal's other processes go with it; without one they live on.
+    """
+    for name in [name for name in CASES if name.startswith("restart/")]:
+        user, recording = seen[name, RAW], Recording(name)
+        assert isinstance(user, Seen)
+        lives_on = "containerd" in name or ("apiserver" in name and name.endswith(".v5"))
+        assert recording.outlived is lives_on, name
+        if lives_on:
+            assert user.line.endswith("; the command was ended"), name
+        elif not recording.tty:
+            assert user.line.endswith("; the command may still be running"), name
+        else:
+            assert ";" not in user.line, name
+
+
+def test_what_never_ran_is_not_said_to_run(seen: Results) -> None:
+    lines = [user.line for user in seen.values() if isinstance(user, Seen)]
+    never = [line for line in lines if line.startswith(("the image has no sh", "the pod"))]
+    assert len(never) > 20
+    assert not any("command was" in line or "command may" in line for line in never)

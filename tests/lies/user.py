@@ -61,6 +61,8 @@ async def _act(
         await _leave(replay, recording, running, sink)
         return None, ""
     outcome = await sink.outcome
+    if outcome.broken and outcome.runs_on:
+        return BROKEN, (await running.hang_up()).after(outcome.broken)
     return BROKEN if outcome.exit_code is None else outcome.exit_code, outcome.broken or ""
 
 

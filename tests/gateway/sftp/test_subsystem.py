@@ -101,6 +101,9 @@ async def test_an_sftp_servers_bytes_are_not_touched() -> None:
 
 async def test_a_client_that_does_not_wait_for_the_first_answer_is_held_back() -> None:
     async def script(call: Call) -> None:
+        if call.is_hangup:
+            call.hung_up()
+            return
         call.upgrade()
         received = 0
         while received < 100_000:
@@ -115,7 +118,8 @@ async def test_a_client_that_does_not_wait_for_the_first_answer_is_held_back() -
         session.write(bytes(40_000))
         assert recorder.ready[-1] is False
         await eventually(lambda: recorder.ready[-1])
-        session.leave()
+        session.mute()
+        await session.hang_up()
 
 
 @pytest.mark.parametrize("size", [1, 5, 100])
