@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 from kgpud.errors import Code, UserError
 from kgpud.rest import openapi, problems, request_id, serving, transit
 from kgpud.rest.call import Services
+from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
 from kgpud.rest.peers import Peers, source
 from kgpud.rest.reading import Unfit
@@ -40,7 +41,7 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
         routes, api_base=services.api_base, version=metadata.version("kgpud")
     )
     for path in ("/openapi.json", "/v1/openapi.json"):
-        app.router.add_get(path, _constant(json.dumps(description)))
+        app.router.add_get(path, _constant(json.dumps(description).encode()))
     for route in routes:
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
         add(route.path, serving.handler(route, services, accounts), expect_handler=_expect)
@@ -51,10 +52,14 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
     return app
 
 
-def _constant(document: str) -> Handler:
-    async def serve(_request: web.Request) -> web.Response:
-        headers = {"Cache-Control": "no-cache"}
-        return web.Response(text=document, content_type="application/json", headers=headers)
+def _constant(document: bytes) -> Handler:
+    async def serve(request: web.Request) -> web.Response:
+        response = web.Response(
+            body=document, content_type="application/json", zlib_executor_size=EXECUTOR_SIZE
+        )
+        serving.make_public(response)
+        compress(request, response)
+        return response
 
     return serve
 

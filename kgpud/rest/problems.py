@@ -105,6 +105,7 @@ def response(
         content_type="application/problem+json",
         headers=headers,
     )
+    answer.headers["Cache-Control"] = "no-store"
     if status == HTTPStatus.UNAUTHORIZED:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="kgpud"'
     return answer

@@ -10,6 +10,7 @@ from aiohttp import web
 from kgpud.rest import reading, request_id
 from kgpud.rest.auth import Access, Admit, authenticate, authorize, while_admitted
 from kgpud.rest.call import Call, Services
+from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
 from kgpud.rest.route import Complete, Route
 from kgpud.rest.server import let_last, stop_when_gone
@@ -79,19 +80,35 @@ async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> w
     answer = await route.handler(call)
     if isinstance(answer, Stream):
         return await send(request, answer)
-    return _json(request, answer, call.services, private=route.access is not Access.PUBLIC)
+    response = _json(request, answer, call.services)
+    if route.access is Access.PUBLIC:
+        make_public(response)
+    # A private key or a token is in the answer to a POST or PATCH alone.
+    if route.method == "GET" or route.long:
+        compress(request, response)
+    return response
 
 
-def _json(
-    request: web.Request, answer: Complete, services: Services, *, private: bool
-) -> web.Response:
-    headers = {"Cache-Control": "no-store" if private else "no-cache"}
+def make_public(response: web.StreamResponse) -> None:
+    """Let any page read the answer, and caches keep it as long as they ask again each time."""
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Access-Control-Expose-Headers"] = "X-Request-ID, Retry-After"
+
+
+def _json(request: web.Request, answer: Complete, services: Services) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
     if isinstance(answer, Page):
         if answer.rest is not None:
             headers["Link"] = f'<{_next(request, answer.rest, services)}>; rel="next"'
         answer = answer.lines
     data = _one(answer) if isinstance(answer, Answer) else _many(answer)
-    return web.Response(body=data, content_type="application/json", headers=headers)
+    return web.Response(
+        body=data,
+        content_type="application/json",
+        headers=headers,
+        zlib_executor_size=EXECUTOR_SIZE,
+    )
 
 
 def _one(answer: Answer) -> bytes:

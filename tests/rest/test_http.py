@@ -161,6 +161,56 @@ async def test_a_token_of_odd_bytes_is_401(platform: Platform, token: bytes) -> 
     assert (reply.status, reply.code) == (401, "invalid_token")
 
 
+@pytest.mark.parametrize(
+    ("accepts", "compressed"),
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.5", True),
+        ("*", True),
+        ("", False),
+        ("gzip;q=0", False),
+        ("*;q=0", False),
+        ("identity", False),
+        ("gzip;q=lots", False),
+    ],
+)
+async def test_long_answers_are_compressed_for_who_takes_that(
+    platform: Platform, accepts: str, compressed: bool
+) -> None:
+    headers = {"Accept-Encoding": accepts}
+    reply = await platform.api.call("GET", "/openapi.json", headers=headers)
+    assert (reply.headers.get("Content-Encoding") == "gzip") == compressed
+    assert reply.headers["Vary"] == "Accept-Encoding"
+    short = await platform.api.call("GET", "/v1/gpu-models", headers=headers)
+    assert "Content-Encoding" not in short.headers
+
+
+async def test_a_minted_key_is_never_compressed(platform: Platform) -> None:
+    user = await platform.user()
+    reply = await platform.api.call(
+        "POST",
+        "/v1/pods",
+        token=user.token,
+        body={"gpu_count": 0, "name": "a" * 30},
+        headers={"Accept-Encoding": "gzip"},
+    )
+    assert "private_key" in reply.body["ssh_access"]
+    assert "Content-Encoding" not in reply.headers
+
+
+async def test_other_sites_may_read_what_is_public_and_nothing_else(platform: Platform) -> None:
+    user = await platform.user()
+    headers = {"Origin": "https://elsewhere.example"}
+    for path in ("/v1/gpu-models", "/v1/ssh-host-keys", "/openapi.json"):
+        reply = await platform.api.call("GET", path, headers=headers)
+        assert reply.headers["Access-Control-Allow-Origin"] == "*"
+        assert reply.headers["Cache-Control"] == "no-cache"
+    for path in ("/v1/me", "/v1/pods", "/v1/balance", "/nowhere"):
+        reply = await platform.api.call("GET", path, token=user.token, headers=headers)
+        assert "Access-Control-Allow-Origin" not in reply.headers
+        assert reply.headers["Cache-Control"] == "no-store"
+
+
 async def test_the_id_is_ours_and_fresh(platform: Platform) -> None:
     headers = {"X-Request-ID": "0123456789abcdef"}
     ids = set()

@@ -61,7 +61,8 @@ def test_every_code_of_ours_is_possible_somewhere() -> None:
     }
     # The folder store's URLs are a store's, as S3's are: no part of the API.
     of_urls = {"url_refused", "url_expired", "length_required", "upload_stalled"}
-    assert set(STATUS) - described == {"method_not_allowed", *of_urls}
+    of_pages = {"sign_in_failed"}
+    assert set(STATUS) - described == {"method_not_allowed", *of_urls, *of_pages}
 
 
 @pytest.mark.parametrize("route", V1, ids=lambda route: route.operation_id)
