@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo dev test check bench soak clean
+.PHONY: demo dev test check bench soak screenshots clean
 
 demo: .venv/.run
 	@$(BIN)/kgpud demo
@@ -22,6 +22,9 @@ check: .venv/.test
 bench: .venv/.test
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.pods
+
+screenshots: .venv/.test
+	@$(BIN)/python -m tests.dashboard.screenshots build/screenshots
 
 soak: .venv/.test
 	@$(BIN)/python -m pytest -m slow --timeout=3600

@@ -2,9 +2,10 @@
 
 from kgpud.dashboard.visit import Answer, Page, Redirect, Visit
 from kgpud.errors import Code, UserError
+from kgpud.reasons import ADMIN_RELEASED
 from store.rentals import Which
 
-ADMIN_RELEASED = "admin_released"
+_SESSIONS = 200
 
 
 async def people(visit: Visit) -> Answer:
@@ -44,6 +45,11 @@ async def rentals(visit: Visit) -> Answer:
     found = await visit.services.rentals.list(Which(active=True))
     emails = {one.account_id: one.email for one in await visit.services.accounts.list()}
     return Page("all_rentals.html", {"rentals": found, "emails": emails})
+
+
+async def sessions(visit: Visit) -> Answer:
+    """List who came in over SSH, newest first."""
+    return Page("sessions.html", {"sessions": await visit.services.audit.newest(_SESSIONS)})
 
 
 async def release(visit: Visit) -> Answer:

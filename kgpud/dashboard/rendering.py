@@ -7,15 +7,15 @@ from aiohttp import web
 from markupsafe import Markup
 
 from kgpud import reasons
-from kgpud.dashboard import cookies, files, words
-from kgpud.dashboard.visit import Page, Redirect, ToProvider, Visit
+from kgpud.dashboard import cookies, files, plot, words
+from kgpud.dashboard.visit import File, Page, Redirect, ToProvider, Visit
 from kgpud.rest import request_id
 
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src {reaches}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
-        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # No other site may hear of a sign-in link; with "no-referrer" forms would have no Origin.
@@ -27,7 +27,7 @@ _HEADERS = {
 
 
 def respond(
-    request: web.Request, visit: Visit, answer: Page | Redirect | ToProvider
+    request: web.Request, visit: Visit, answer: Page | File | Redirect | ToProvider
 ) -> web.Response:
     """Return an answer as the browser gets it."""
     secure = visit.site.secure
@@ -35,13 +35,18 @@ def respond(
         text = _render(visit, answer, trace=request_id.of(request))
         response = web.Response(text=text, content_type="text/html", status=answer.status)
         response.enable_compression()
+    elif isinstance(answer, File):
+        response = web.Response(text=answer.text, content_type=answer.media_type)
+        response.headers["Content-Disposition"] = f'attachment; filename="{answer.name}"'
     elif isinstance(answer, ToProvider):
         response = web.Response(status=303, headers={"Location": answer.address})
         cookies.put(response, {cookies.FLOW: answer.flow}, secure=secure)
     else:
         response = web.Response(status=303, headers={"Location": answer.to})
         cookies.put(response, answer.cookies, secure=secure)
-    response.headers.update(_HEADERS)
+    reaches = answer.reaches if isinstance(answer, Page) else ""
+    policy = _POLICY.format(reaches=f"'self' {reaches}".rstrip())
+    response.headers.update(_HEADERS | {"Content-Security-Policy": policy})
     return response
 
 
@@ -82,7 +87,9 @@ _ENVIRONMENT = jinja2.Environment(
 _ENVIRONMENT.filters.update(
     {
         "when": _when,
+        "bytes": words.size,
         "credits": _credits,
+        "day": lambda moment_ms: plot.date(moment_ms // 86_400_000),
         "duration": words.duration,
         "ending": reasons.sentence,
         "phase": words.phase,

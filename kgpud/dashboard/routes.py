@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from kgpud.dashboard import admin, entering, home, live, pods, renting
+from kgpud.dashboard import admin, entering, home, live, objects, pods, renting, usage
 from kgpud.dashboard.visit import Answer, Visit
 
 
@@ -44,9 +44,16 @@ PAGES = (
     PageRoute("GET", "/pods/{pod_id}", pods.show),
     PageRoute("GET", "/pods/{pod_id}/release", pods.confirm_release),
     PageRoute("POST", "/pods/{pod_id}/release", pods.release),
+    PageRoute("GET", "/usage", usage.show),
+    PageRoute("GET", "/usage.csv", usage.as_csv),
+    PageRoute("GET", "/objects", objects.index),
+    PageRoute("POST", "/objects", objects.create),
+    PageRoute("GET", "/objects/{object_id}", objects.show),
+    PageRoute("POST", "/objects/{object_id}/delete", objects.delete),
     PageRoute("GET", "/admin", admin.people, Access.MAINTAINER),
     PageRoute("GET", "/admin/fleet", admin.fleet, Access.MAINTAINER),
     PageRoute("GET", "/admin/rentals", admin.rentals, Access.MAINTAINER),
+    PageRoute("GET", "/admin/sessions", admin.sessions, Access.MAINTAINER),
     PageRoute("POST", "/admin/people/{account_id}", admin.decide, Access.MAINTAINER),
     PageRoute("POST", "/admin/rentals/{pod_id}/release", admin.release, Access.MAINTAINER),
 )

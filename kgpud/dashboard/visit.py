@@ -78,6 +78,17 @@ class Page:
     template: str
     context: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
+    #: Another origin that the page's script sends to: where uploads go.
+    reaches: str = ""
+
+
+@dataclass(frozen=True)
+class File:
+    """A text to save."""
+
+    text: str
+    media_type: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -96,4 +107,4 @@ class ToProvider:
     flow: str
 
 
-Answer = Page | Redirect | ToProvider | EventStream
+Answer = Page | File | Redirect | ToProvider | EventStream

@@ -29,3 +29,15 @@ def duration(ms: int) -> str:
 def sentence(words: str) -> str:
     """Return words that begin small, as messages do, as a sentence that stands alone."""
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
+def size(count: int) -> str:
+    """Say how many bytes: ``512 B``, ``4.2 MB``, ``5.4 GB``."""
+    if count < 1000:  # noqa: PLR2004 - a kilobyte
+        return f"{count} B"
+    amount, unit = float(count), "B"
+    for unit in ("kB", "MB", "GB"):  # noqa: B007 - the last one that was needed counts
+        amount /= 1000
+        if amount < 1000:  # noqa: PLR2004 - the next one's
+            break
+    return f"{amount:.1f} {unit}"

@@ -97,3 +97,41 @@ async def test_a_page_is_small(site: Site) -> None:
             sizes.append(int(reply.headers.get("Content-Length", len(reply.text))))
         assert len(sizes) >= 4
         assert sum(sizes) < 50 * 1024
+
+
+async def test_what_was_spent_is_shown_and_saved(site: Site) -> None:
+    async with browser(site) as bob:
+        page = await bob.by_provider("bob")
+        await bob.post("/rent", page.csrf, gpu_model="v100", name="paid")
+        pod_id = next(w for w in (await bob.get("/pods")).shown.split() if "-paid-" in w)
+        async with asyncio.timeout(20):
+            while pod_id not in (await bob.get("/usage")).shown:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        usage = await bob.get("/usage")
+        assert "<rect" in usage.text
+        assert "trial" in usage.shown
+        saved = await bob.get("/usage.csv")
+        assert saved.headers["Content-Disposition"].startswith("attachment")
+        lines = saved.text.splitlines()
+        assert lines[0] == "day,pod_id,name,gpu_model,gpu_count,minutes,credits"
+        assert any(f",{pod_id},paid,v100,1,1,10" in line for line in lines)
+        await bob.post(f"/pods/{pod_id}/release", page.csrf)
+
+
+async def test_an_object_is_uploaded_fetched_and_deleted(site: Site) -> None:
+    async with browser(site) as bob, browser(site) as boss:
+        page = await bob.by_provider("bob")
+        made = await bob.post("/objects", page.csrf, label="<i>data</i>")
+        assert "<i>data" not in made.text
+        url = made.text.partition('data-upload="')[2].partition('"')[0].replace("&amp;", "&")
+        assert (await bob.fetch("PUT", url, data=b"some bytes")).status == 200
+        objects = await bob.get("/objects")
+        assert "10 B" in objects.shown
+        path = objects.text.partition('href="/objects/')[2].partition('"')[0]
+        shown = await bob.get(f"/objects/{path}")
+        get = shown.text.partition("curl -L -o data &#39;")[2].partition("&#39;")[0]
+        assert (await bob.fetch("GET", get.replace("&amp;", "&"))).text == "some bytes"
+        csrf = (await boss.by_provider("boss")).csrf
+        assert (await boss.get(f"/objects/{path}")).status == 404
+        assert (await boss.post(f"/objects/{path}/delete", csrf)).status == 404
+        assert "deleted" in (await bob.post(f"/objects/{path}/delete", page.csrf)).shown

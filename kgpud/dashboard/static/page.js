@@ -61,8 +61,35 @@ function live() {
   addEventListener("pagehide", () => source.close());
 }
 
+// Send a chosen file straight to where the object lies.
+function upload(place) {
+  const [input, bar, status] = ["input", "progress", "[role=status]"].map((one) => place.querySelector(one));
+  place.hidden = false;
+  input.addEventListener("change", () => {
+    const file = input.files[0];
+    if (!file) return;
+    if (file.size > Number(place.dataset.most)) {
+      status.textContent = "This file is larger than one upload may be: send it in parts, over the API.";
+      return;
+    }
+    const request = new XMLHttpRequest();
+    request.open("PUT", place.dataset.upload);
+    request.upload.addEventListener("progress", (event) => { bar.value = event.loaded / (event.total || 1); });
+    request.addEventListener("load", () => {
+      if (request.status < 300) location.assign(place.dataset.then);
+      else status.textContent = `The upload was refused (${request.status}). Make a new object and try again.`;
+    });
+    request.addEventListener("error", () => { status.textContent = "The connection broke. Choose the file again."; });
+    bar.hidden = false;
+    status.textContent = `Uploading ${file.name} …`;
+    request.send(file);
+  });
+}
+
 localTimes(document);
 copyButtons(document);
+const place = document.querySelector("[data-upload]");
+if (place) upload(place);
 const form = document.querySelector("[data-rent]");
 if (form) curlLine(form);
 if (document.querySelector("[data-live]")) live();
