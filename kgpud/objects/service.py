@@ -67,7 +67,7 @@ class Objects:
         self,
         account_id: str,
         wish: Wish,
-        keep: Callable[[Connection, str], Awaitable[None]],
+        keep: Callable[[Connection, str], Awaitable[None]] | None = None,
     ) -> Ticket:
         """Reserve room for an object and return where to PUT it.
 
@@ -81,7 +81,8 @@ class Objects:
         async with self._db.transaction() as tx:
             admit(o, await objects.held(tx, account_id, o.created_at), self.limits)
             await objects.insert(tx, o)
-            await keep(tx, o.object_id)
+            if keep is not None:
+                await keep(tx, o.object_id)
         log.info("object.created", object=o.object_id, account=account_id, size=wish.size)
         try:
             with told():
