@@ -28,6 +28,7 @@ from kgpud.dashboard import site as dashboard
 from kgpud.handover.elders import Elders
 from kgpud.handover.switch import Nobody, Switch
 from kgpud.reasons import POD_LOST
+from kgpud.rest import tls
 from kgpud.rest.app import build as build_app
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing, farewell
@@ -239,9 +240,12 @@ async def _serving(
     dashboard.install(app, platform.site)
     runner = Runner(app, access_log=None, shutdown_timeout=5)
     await runner.setup()
+    services = platform.services
     try:
-        await web.SockSite(runner, sock.dup(), backlog=_BACKLOG).start()
-        yield runner
+        async with tls.listening(services.http, services.clock) as context:
+            site = web.SockSite(runner, sock.dup(), backlog=_BACKLOG, ssl_context=context)
+            await site.start()
+            yield runner
     finally:
         await runner.finish(_ANSWER_SECONDS)
         if runner.lasts:
