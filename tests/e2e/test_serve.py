@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .dev import Pod, eventually, make_key, rent
+from tests.certificates import write_pair
+
+from .dev import Pod, eventually, make_key, output, rent
 from .serve import front, kgpud, serving, sign_up, write_config
 
 
@@ -59,6 +61,25 @@ def test_a_stop_tells_sessions_and_spares_the_pod(config: Path, tmp_path: Path) 
         again = Pod(front(config, daemon, token), pod.pod_id, pod.key)
         eventually(lambda: again.view()["ready"])
         assert again.ssh("hostname").returncode == 0
+
+
+def test_the_api_speaks_tls_itself(tmp_path: Path, kubeconfig: Path) -> None:
+    config = write_config(tmp_path, kubeconfig)
+    pair = f'tls_cert = "{tmp_path}/cert.pem"\ntls_key = "{tmp_path}/key.pem"\n'
+    config.write_text(config.read_text().replace("[http]\n", "[http]\n" + pair))
+    write_pair(tmp_path)
+    with serving(config):
+        said = config.with_suffix(".log").read_text()
+        base = said.partition("kgpud serves ")[2].split()[0]
+        assert base.startswith("https://127.0.0.1:")
+        curl = ["curl", "-sS", "--cacert", str(tmp_path / "cert.pem"), f"{base}/gpu-models"]
+        assert b"rtx4090" in output(curl)
+    (tmp_path / "key.pem").unlink()
+    argv = [sys.executable, "-m", "kgpud", "serve", "--config", str(config)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if "tls_cert" in line], done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_users_can_still_release_while_sessions_drain(tmp_path: Path, kubeconfig: Path) -> None:

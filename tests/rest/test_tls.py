@@ -1,59 +1,24 @@
 """TLS of our own: the certificate that lies there is the one that is shown."""
 
 import asyncio
-import datetime as dt
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from kgpud.config import ConfigError
 from kgpud.http_settings import Http
 from kgpud.rest import tls
 from kgpud.rest.app import build
 from kgpud.rest.server import Runner
+from tests.certificates import write_pair
 from tests.manual_clock import ManualClock
 
 from .platform import Platform
-
-
-def write_pair(folder: Path, *, password: bytes | None = None) -> tuple[bytes, bytes]:
-    """Write a self-signed certificate for 127.0.0.1 and its key; return both as DER and PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    host = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, SHA256())
-    )
-    locked = (
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption()
-    )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(pem)
-    return certificate.public_bytes(serialization.Encoding.DER), pem
 
 
 def settings(folder: Path) -> Http:
