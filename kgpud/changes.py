@@ -9,13 +9,14 @@ from contextlib import contextmanager
 class Changes:
     """Who waits for which rental, by pod id.
 
-    `closed` says that we stop: nobody need wait for anything any more.
+    `told` counts the changes. `closed` says that we stop: nobody need wait for anything any more.
     """
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._watching: set[asyncio.Event] = set()
         self.closed = False
+        self.told = 0
 
     @contextmanager
     def of(self, pod_id: str) -> Iterator[asyncio.Event]:
@@ -41,6 +42,7 @@ class Changes:
 
     def tell(self, pod_id: str) -> None:
         """Wake who waits for this rental: its row has changed, and the change is written."""
+        self.told += 1
         for changed in (*self._waiting.get(pod_id, ()), *self._watching):
             changed.set()
 

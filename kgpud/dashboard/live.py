@@ -17,15 +17,18 @@ _CHANGE = b"event: change\ndata:\n\n"
 
 
 async def follow(visit: Visit) -> EventStream:
-    """Follow the account: its rentals, its balance. Ends when the browser is signed out."""
+    """Follow the account: its rentals, its balance. Ends when the browser is signed out.
+
+    What changed since the page was made (`told`) counts, too.
+    """
     return EventStream(_chunks(visit))
 
 
 async def _chunks(visit: Visit) -> AsyncGenerator[bytes, None]:
     changes = visit.services.rentals.changes
     before: object = None
-    yield HEARTBEAT
     with changes.any() as changed:
+        yield HEARTBEAT if visit.form.get("told") == str(changes.told) else _CHANGE
         while not changes.closed:
             changed.clear()
             seen = await _seen(visit)

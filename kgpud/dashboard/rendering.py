@@ -57,6 +57,7 @@ def _render(visit: Visit, page: Page, *, trace: str) -> str:
         me=visit.visitor,
         csrf=visit.csrf if visit.browser else "",
         trace=trace,
+        told=visit.told,
         now=visit.services.clock.now_ms(),
         **page.context,
     )

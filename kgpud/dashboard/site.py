@@ -42,7 +42,8 @@ def install(app: web.Application, site: Site) -> None:
 
 def _serve(route: PageRoute, site: Site) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
-        visit = Visit(site, None, "", request.match_info, request.cookies)
+        told = site.services.rentals.changes.told
+        visit = Visit(site, None, "", request.match_info, request.cookies, told=told)
         try:
             visit = await _known(visit)
             answer = await _answer(route, request, visit)

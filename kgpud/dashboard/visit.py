@@ -52,6 +52,8 @@ class Visit:
     path: Mapping[str, str]
     cookies: Mapping[str, str]
     form: Mapping[str, str] = field(default_factory=dict)
+    #: How many changes of rentals had been told of when the visit began.
+    told: int = 0
 
     @property
     def services(self) -> Services:

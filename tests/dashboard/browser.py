@@ -48,7 +48,7 @@ class Reply:
     @property
     def shown(self) -> str:
         """What a reader sees, roughly."""
-        body = self.text.partition("<body>")[2]
+        body = self.text.partition("<body")[2]
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 

@@ -50,7 +50,7 @@ async function refresh() {
 
 function live() {
   let running = false, again = false;
-  const source = new EventSource("/live");
+  const source = new EventSource("/live?told=" + document.body.dataset.told);
   source.addEventListener("change", async () => {
     again = true;
     if (running) return;
