@@ -3,14 +3,14 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 from kubernetes_asyncio.client.configuration import Configuration
 
 from gateway.protocols import ApiServer
-from kgpud.cluster import kubeconfig
+from kgpud.cluster import kubeconfig, plugin
 from kgpud.cluster.errors import Unreachable
 from kgpud.cluster_settings import Kubernetes
 
@@ -26,24 +26,33 @@ class Access:
     """Address and credentials from a kubeconfig, or from inside a pod of the cluster.
 
     Files are read again every minute, a credential plugin is asked again before its answer ends,
-    and both at once when the API server refused them. Time is the machine's monotonic clock.
+    and both at once when the API server refused them. `monotonic` is a clock in seconds;
+    a plugin may take `plugin_seconds`.
     """
 
-    def __init__(self, settings: Kubernetes) -> None:
+    def __init__(
+        self,
+        settings: Kubernetes,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        plugin_seconds: float = plugin.SECONDS,
+    ) -> None:
         self._settings = settings
+        self._monotonic = monotonic
+        self._plugin_seconds = plugin_seconds
         self._lock = asyncio.Lock()
         self._configuration: Configuration | None = None
-        self._good_until = 0.0
+        self._good_until = float("-inf")
         self._tls: tuple[object, ssl.SSLContext | None] = (None, None)
         self._address = 0
         self._avoided: dict[str, float] = {}
 
     async def api_server(self) -> ApiServer:
         """Return the current address and credentials. Raises Unreachable if there are none."""
-        if time.monotonic() >= self._good_until:
+        if self._monotonic() >= self._good_until:
             async with self._lock:
                 # Somebody may have done it while we waited.
-                if time.monotonic() >= self._good_until:
+                if self._monotonic() >= self._good_until:
                     await self._load()
         configuration = self._configuration
         assert configuration is not None
@@ -59,11 +68,11 @@ class Access:
     def forget(self) -> None:
         """Read the credentials again at the next call: these were refused."""
         self._configuration = None
-        self._good_until = 0.0
+        self._good_until = float("-inf")
 
     def avoid(self, server: ApiServer) -> bool:
         """Take note that an address can't be reached; tell whether there is another one to try."""
-        now = time.monotonic()
+        now = self._monotonic()
         self._avoided[server.url] = now
         if self._configuration is None:
             return True
@@ -71,23 +80,25 @@ class Access:
         if server.url == addresses[self._address]:
             self._address = (self._address + 1) % len(addresses)
         following = addresses[self._address]
-        return now - self._avoided.get(following, 0.0) >= _AVOID_SECONDS
+        return now - self._avoided.get(following, float("-inf")) >= _AVOID_SECONDS
 
     def _addresses(self, configuration: Configuration) -> Sequence[str]:
         return ((configuration.host or "").rstrip("/"), *self._settings.servers)
 
     async def _load(self) -> None:
         try:
-            loaded = await kubeconfig.load(self._settings.kubeconfig)
+            loaded = await kubeconfig.load(
+                self._settings.kubeconfig, plugin_seconds=self._plugin_seconds
+            )
             self._take(loaded.configuration)
         except (kubeconfig.BadKubeconfig, OSError) as error:
             if self._configuration is None:
                 said = str(error) if isinstance(error, kubeconfig.BadKubeconfig) else _kind(error)
                 raise Unreachable(said, maybe_done=False) from None
             log.warning("cluster.credentials_kept", error=str(error))
-            self._good_until = time.monotonic() + _RETRY_SECONDS
+            self._good_until = self._monotonic() + _RETRY_SECONDS
         else:
-            self._good_until = time.monotonic() + loaded.seconds
+            self._good_until = self._monotonic() + loaded.seconds
 
     def _take(self, configuration: Configuration) -> None:
         if configuration.proxy and not self._settings.proxy:

@@ -2,7 +2,12 @@
 
 
 class ClusterError(Exception):
-    """The cluster did not do what it was asked. `status` is HTTP's, 0 where there was none."""
+    """The cluster did not do what it was asked.
+
+    `status` is HTTP's, 0 where there was none; `retry_after` is how many seconds it asked to wait.
+    """
+
+    retry_after = 0.0
 
     def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
         super().__init__(message)
@@ -21,8 +26,7 @@ class Expired(Refused):
 class Unreachable(ClusterError):
     """The API server did not answer, or said that it can't now.
 
-    `maybe_done` tells whether the request may have taken effect all the same, `retry_after` how
-    many seconds the server asked to wait (0 if it didn't).
+    `maybe_done` tells whether the request may have taken effect all the same.
     """
 
     def __init__(

@@ -15,6 +15,8 @@ log = structlog.get_logger()
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
+# What a server that is overloaded may ask for.
+_LONGEST_WAIT = 60.0
 # Watches are believed, but not for ever: a missed event is mended by the next list.
 _LIST_AGAIN_MS = 300_000
 # What breaks sooner than this is not worth trying again at once. Longer than a connection attempt
@@ -42,7 +44,7 @@ async def follow(source: Source, clock: Clock) -> None:
     """Never returns. A cluster that can't be reached is asked again after 0.2 to 5 seconds."""
     delay = 0.0
     while True:
-        began = clock.now_ms()
+        began, wait = clock.now_ms(), 0.0
         try:
             listing = await _fetch(source)
             await source.listed(listing, began)
@@ -51,11 +53,12 @@ async def follow(source: Source, clock: Clock) -> None:
             log.info("cluster.watch_expired", kind=source.kind)
         except ClusterError as error:
             log.warning("cluster.lost", kind=source.kind, error=str(error))
-        if clock.now_ms() - began >= _WORTH_MS:
+            wait = min(error.retry_after, _LONGEST_WAIT)
+        if clock.now_ms() - began >= _WORTH_MS and not wait:
             # It held for a while: the first attempt after that is made at once.
             delay = 0.0
             continue
-        await clock.sleep(delay)
+        await clock.sleep(max(delay, wait))
         delay = min(max(_FIRST_DELAY, delay * 2), _LONGEST_DELAY)
 
 

@@ -85,8 +85,10 @@ def _role(kind: str, namespace: str, rules: list[Object]) -> list[Object]:
 
 
 def _policy(config: Config) -> Object:
-    base = policies.of_url(config.public_url)
-    spec = policies.spec(config.network, [base] if base else [])
+    urls = [config.public_url]
+    if config.objects.store == "s3":
+        urls.append(config.objects.s3.endpoint)
+    spec = policies.spec(config.network, filter(None, map(policies.of_url, urls)))
     version, namespace = "networking.k8s.io/v1", config.cluster.namespace
     return _object(version, "NetworkPolicy", "kgpud-rentals", namespace, spec=spec)
 

@@ -45,14 +45,14 @@ class Loaded:
     seconds: float
 
 
-async def load(path: Path | None) -> Loaded:
+async def load(path: Path | None, *, plugin_seconds: float) -> Loaded:
     """Read a kubeconfig, or the files of the pod we run in if None. Raises BadKubeconfig."""
     where = path or "in-cluster credentials"
     try:
         if path is None:
             configuration, seconds = _in_cluster(), FILES_SECONDS
         else:
-            configuration, seconds = await _from_file(path)
+            configuration, seconds = await _from_file(path, plugin_seconds)
         _tidy(configuration)
     except plugin.PluginFailed as error:
         raise BadKubeconfig(f"can't use {where}: {error}") from None
@@ -70,7 +70,7 @@ def _in_cluster() -> Configuration:
     return configuration
 
 
-async def _from_file(path: Path) -> tuple[Configuration, float]:
+async def _from_file(path: Path, plugin_seconds: float) -> tuple[Configuration, float]:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     context = _named(document["contexts"], document["current-context"])["context"]
     cluster = dict(_named(document["clusters"], context["cluster"])["cluster"])
@@ -79,7 +79,7 @@ async def _from_file(path: Path) -> tuple[Configuration, float]:
     _make_absolute(cluster, _CLUSTER_FILES, path.parent)
     _make_absolute(user, _USER_FILES, path.parent)
     if "exec" in user:
-        user, seconds = await _from_plugin(user["exec"], cluster)
+        user, seconds = await _from_plugin(user["exec"], cluster, plugin_seconds)
     configuration = Configuration()
     named = {"name": "it", "cluster": cluster}, {"name": "it", "user": user}
     await config.load_kube_config_from_dict(
@@ -105,9 +105,9 @@ def _make_absolute(entry: Object, names: tuple[str, ...], folder: Path) -> None:
             entry[name] = str(folder / entry[name])
 
 
-async def _from_plugin(spec: Object, cluster: Object) -> tuple[Object, float]:
+async def _from_plugin(spec: Object, cluster: Object, allowed: float) -> tuple[Object, float]:
     """Return the user that a plugin stands for; one that ends at no time is good until refused."""
-    credential = await plugin.run(spec, cluster)
+    credential = await plugin.run(spec, cluster, seconds=allowed)
     user: Object = {}
     if credential.token:
         user["token"] = credential.token

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-_SECONDS = 30.0
+SECONDS = 30.0
 _MOST_BYTES = 1 << 20
 _API = "client.authentication.k8s.io/"
 
@@ -32,8 +32,8 @@ class Credential:
     expires_at: float | None
 
 
-async def run(spec: Mapping[str, Any], cluster: Mapping[str, Any]) -> Credential:
-    """Run the plugin that a user's ``exec`` names; it has 30 s. Raises PluginFailed.
+async def run(spec: Mapping[str, Any], cluster: Mapping[str, Any], *, seconds: float) -> Credential:
+    """Run the plugin that a user's ``exec`` names, for so many seconds. Raises PluginFailed.
 
     `cluster` is the kubeconfig's entry, which it may ask for with ``provideClusterInfo``.
     """
@@ -42,10 +42,10 @@ async def run(spec: Mapping[str, Any], cluster: Mapping[str, Any]) -> Credential
         raise PluginFailed(f"its exec needs a command and an apiVersion of {_API}…")
     argv = [str(spec["command"]), *map(str, spec.get("args") or ())]
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(seconds):
             printed = await _printed(argv, _environment(spec, cluster))
     except TimeoutError:
-        raise PluginFailed(f"{argv[0]} was not done after {_SECONDS:.0f} s") from None
+        raise PluginFailed(f"{argv[0]} was not done after {seconds:.0f} s") from None
     except OSError as error:
         raise PluginFailed(f"{argv[0]} can't be run: {error.strerror}") from None
     try:

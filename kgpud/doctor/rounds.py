@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.outcome import ExecBroken, ExecRefused
 from kgpud.cluster.errors import ClusterError
-from kgpud.doctor import canaries, fleet, front, house, inside, network, server
+from kgpud.doctor import canaries, fleet, front, house, inside, network, objects, server
 from kgpud.doctor.findings import Finding, Verdict, fail, skip
 from kgpud.doctor.patient import Patient
 
@@ -40,6 +40,7 @@ CANARIES = (
     Check("network", network.reach, 150),
 )
 FRONT = (
+    Check("objects", objects.transit, 60),
     Check("API", front.api, 15),
     Check("TLS", front.tls, 15),
     Check("bastion", front.bastion, 15),

@@ -27,15 +27,18 @@ from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster_settings import Kubernetes
 from kgpud.config import Address, Config
-from kgpud.doctor import canaries, fleet, front, house, server
+from kgpud.doctor import canaries, fleet, front, house, objects, server
 from kgpud.doctor.findings import Finding, Verdict
 from kgpud.doctor.patient import Patient
 from kgpud.doctor.rounds import Check, Look, _carry_out
 from kgpud.http_settings import Http
+from kgpud.object_settings import Folder, Objects
+from kgpud.objects.s3_client import S3Client
 from store.db import Database
 from tests.e2e.dev import eventually, make_key
 from tests.e2e.serve import free_port, serving, write_config
 from tests.lies.kubeconfig import write_kubeconfig
+from tests.objects.servers import rclone
 
 from .certificates import certificate
 from .installing import Installed, installed
@@ -99,7 +102,7 @@ def test_a_healthy_installation_has_nothing_that_fails(tmp_path: Path) -> None:
         "may use pods", "may use pods/exec", "may use secrets", "may use nodes", "class v100",
         "class rtx4090", "default image", "canary v100", "canary rtx4090", "canary neighbour",
         "exec", "GPUs of v100", "GPUs of rtx4090", "clock of node-v100", "pods reach the API",
-        "network policy", "API", "bastion",
+        "network policy", "objects", "API", "bastion",
     }  # fmt: skip
     assert verdicts(found, Verdict.SKIP) == {"node addresses", "TLS"}
     warned = verdicts(found, Verdict.WARN)
@@ -423,6 +426,31 @@ async def test_the_certificate_that_users_meet_is_judged(
         config = replace(patient_config, public_url=f"https://127.0.0.1:{port}")
         found = (await found_by(front.tls, config))["TLS"]
     assert (found.verdict, words in found.detail) == (verdict, True), found
+
+
+@pytest.mark.parametrize("fault", ["none", "bucket", "address"])
+async def test_an_object_store_is_written_read_and_cleared(
+    tmp_path: Path, patient_config: Config, fault: str
+) -> None:
+    with rclone(tmp_path) as server_:
+        settings = server_.settings
+        if fault == "bucket":
+            settings = replace(settings, bucket="not-there")
+        if fault == "address":
+            settings = replace(settings, endpoint=f"http://127.0.0.1:{free_port()}")
+        config = replace(patient_config, objects=Objects(store="s3", s3=settings))
+        found = (await found_by(objects.transit, config))["objects"]
+        assert found.verdict is (Verdict.OK if fault == "none" else Verdict.FAIL), found
+        async with S3Client.open(server_.settings) as client:
+            assert not (await client.call("list_objects_v2")).get("Contents")
+
+
+async def test_a_folder_for_objects_is_looked_at(patient_config: Config) -> None:
+    assert (await found_by(objects.transit, patient_config))["objects"].verdict is Verdict.OK
+    full = replace(patient_config, objects=Objects(folder=Folder(min_free_gb=1_000_000)))
+    assert (await found_by(objects.transit, full))["objects"].verdict is Verdict.WARN
+    none = replace(patient_config, objects=Objects(store="none"))
+    assert (await found_by(objects.transit, none))["objects"].verdict is Verdict.SKIP
 
 
 async def test_a_check_that_hangs_is_given_up(patient_config: Config) -> None:

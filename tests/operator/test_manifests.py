@@ -37,6 +37,8 @@ def test_the_manifests_are_the_golden_ones(tmp_path: Path) -> None:
         '[pods]\nruntime_class = "nvidia"\ntolerations = ["dedicated=kgpu:NoSchedule"]\n'
         '[images]\ndefault = "ghcr.io/lab/torch:1"\nlocal = ["ghcr.io/lab/torch:1"]\n'
         '[network]\nallow = ["10.1.2.4:9000", "[fd00::1]:443"]\ndeny = ["203.0.113.0/24"]\n'
+        '[objects]\nstore = "s3"\n[objects.s3]\nendpoint = "http://192.168.7.7:83"\n'
+        'bucket = "bucket"\n'
         '[gpu.h200]\nprice_per_hour = 9\nproducts = ["NVIDIA-H200"]\n'
     )
     files.compare("manifests.yaml", printed("--config", str(config)))
