@@ -2,16 +2,17 @@
 
 import asyncio
 import ssl
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
-from kubernetes_asyncio.client.configuration import Configuration
 
 from gateway.protocols import ApiServer
 from kgpud.cluster import kubeconfig, plugin
 from kgpud.cluster.errors import Unreachable
+from kgpud.cluster.kubeconfig import Loaded, Tls
 from kgpud.cluster_settings import Kubernetes
 
 log = structlog.get_logger()
@@ -41,9 +42,9 @@ class Access:
         self._monotonic = monotonic
         self._plugin_seconds = plugin_seconds
         self._lock = asyncio.Lock()
-        self._configuration: Configuration | None = None
+        self._loaded: Loaded | None = None
         self._good_until = float("-inf")
-        self._tls: tuple[object, ssl.SSLContext | None] = (None, None)
+        self._tls: tuple[Tls | None, ssl.SSLContext | None] = (None, None)
         self._address = 0
         self._avoided: dict[str, float] = {}
 
@@ -54,82 +55,75 @@ class Access:
                 # Somebody may have done it while we waited.
                 if self._monotonic() >= self._good_until:
                     await self._load()
-        configuration = self._configuration
-        assert configuration is not None
-        token = configuration.api_key.get("BearerToken")
+        loaded = self._loaded
+        assert loaded is not None
         return ApiServer(
-            self._addresses(configuration)[self._address],
+            self._addresses(loaded)[self._address],
             self._tls[1],
-            {"Authorization": token} if token else {},
+            {"Authorization": loaded.token} if loaded.token else {},
             proxy=self._settings.proxy or None,
-            server_name=configuration.tls_server_name,
+            server_name=loaded.server_name,
         )
 
     def forget(self) -> None:
         """Read the credentials again at the next call: these were refused."""
-        self._configuration = None
+        self._loaded = None
         self._good_until = float("-inf")
 
     def avoid(self, server: ApiServer) -> bool:
         """Take note that an address can't be reached; tell whether there is another one to try."""
         now = self._monotonic()
         self._avoided[server.url] = now
-        if self._configuration is None:
+        if self._loaded is None:
             return True
-        addresses = self._addresses(self._configuration)
+        addresses = self._addresses(self._loaded)
         if server.url == addresses[self._address]:
             self._address = (self._address + 1) % len(addresses)
         following = addresses[self._address]
         return now - self._avoided.get(following, float("-inf")) >= _AVOID_SECONDS
 
-    def _addresses(self, configuration: Configuration) -> Sequence[str]:
-        return ((configuration.host or "").rstrip("/"), *self._settings.servers)
+    def _addresses(self, loaded: Loaded) -> Sequence[str]:
+        return (loaded.url, *self._settings.servers)
 
     async def _load(self) -> None:
         try:
             loaded = await kubeconfig.load(
                 self._settings.kubeconfig, plugin_seconds=self._plugin_seconds
             )
-            self._take(loaded.configuration)
-        except (kubeconfig.BadKubeconfig, OSError) as error:
-            if self._configuration is None:
-                said = str(error) if isinstance(error, kubeconfig.BadKubeconfig) else _kind(error)
-                raise Unreachable(said, maybe_done=False) from None
+            self._take(loaded)
+        except kubeconfig.BadKubeconfig as error:
+            if self._loaded is None:
+                raise Unreachable(str(error), maybe_done=False) from None
             log.warning("cluster.credentials_kept", error=str(error))
             self._good_until = self._monotonic() + _RETRY_SECONDS
         else:
             self._good_until = self._monotonic() + loaded.seconds
 
-    def _take(self, configuration: Configuration) -> None:
-        if configuration.proxy and not self._settings.proxy:
-            where = self._settings.kubeconfig
+    def _take(self, loaded: Loaded) -> None:
+        where = self._settings.kubeconfig
+        if loaded.proxy and not self._settings.proxy:
             said = f"{where} names a proxy: set cluster.proxy to use it, or take it out there"
             raise kubeconfig.BadKubeconfig(said)
-        shown = _shown(configuration)
-        if self._configuration is None or shown != self._tls[0]:
+        if loaded.tls != self._tls[0]:
             # Another context means other connections, so an unchanged one is kept.
-            self._tls = (shown, _context(configuration))
-        self._configuration = configuration
+            try:
+                self._tls = (loaded.tls, _context(loaded.tls) if loaded.tls else None)
+            except (ssl.SSLError, ValueError) as error:
+                said = f"can't use the certificates of {where}: {type(error).__name__}"
+                raise kubeconfig.BadKubeconfig(said) from None
+        self._loaded = loaded
 
 
-def _kind(error: OSError) -> str:
-    return f"can't use the cluster's credentials: {type(error).__name__}"
-
-
-def _shown(configuration: Configuration) -> object:
-    """Return what a TLS context is made from, to compare."""
-    files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
-    contents = [Path(name).read_bytes() if name else None for name in files]
-    return (*contents, configuration.verify_ssl, (configuration.host or "").startswith("https:"))
-
-
-def _context(configuration: Configuration) -> ssl.SSLContext | None:
-    if not (configuration.host or "").startswith("https:"):
-        return None
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
+def _context(tls: Tls) -> ssl.SSLContext:
+    authority = tls.authority.decode("ascii") if tls.authority else None
+    context = ssl.create_default_context(cadata=authority)
+    if tls.certificate:
+        with tempfile.TemporaryDirectory(prefix="kgpud-") as folder:
+            # OpenSSL reads certificates of ours from files alone.
+            both = Path(folder) / "both.pem"
+            both.write_bytes(tls.certificate + b"\n" + (tls.key or b""))
+            context.load_cert_chain(both)
+    if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -1,12 +1,14 @@
 """Reading a kubeconfig: what its current context says, plugins and token files included.
 
-kubernetes_asyncio makes a configuration of it. Before that, paths are made absolute and a
-credential plugin's answer is put in its place, since the library neither bounds nor ends one.
+kubernetes_asyncio makes a configuration of it. Before that, paths are made absolute, a credential
+plugin's answer is put in its place, since the library neither bounds nor ends one, and what stands
+in the file itself goes to files that are gone again at once: the library would leave keys in /tmp.
 """
 
 import base64
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,7 @@ FILES_SECONDS = 60.0
 # A plugin is asked again so long before its credential ends.
 _EARLY_SECONDS = 60.0
 _LEAST_SECONDS = 5.0
-_CLUSTER_FILES = ("certificate-authority",)
-_USER_FILES = ("client-certificate", "client-key", "tokenFile")
+_FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 # What the library meets in a file that somebody wrote by hand.
 _WRONG = (
     config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError,
@@ -38,10 +39,24 @@ class BadKubeconfig(Exception):
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A configuration, and for how many seconds it is good."""
+class Tls:
+    """What a TLS context is made from: PEM texts, and whether the server's is checked at all."""
 
-    configuration: Configuration
+    authority: bytes | None
+    certificate: bytes | None
+    key: bytes | None = field(repr=False)
+    verify: bool
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read, and for how many seconds it is good. `tls` is None for plain HTTP."""
+
+    url: str
+    token: str | None = field(repr=False)
+    tls: Tls | None
+    server_name: str | None
+    proxy: str | None
     seconds: float
 
 
@@ -50,16 +65,15 @@ async def load(path: Path | None, *, plugin_seconds: float) -> Loaded:
     where = path or "in-cluster credentials"
     try:
         if path is None:
-            configuration, seconds = _in_cluster(), FILES_SECONDS
-        else:
-            configuration, seconds = await _from_file(path, plugin_seconds)
-        _tidy(configuration)
+            return _told(_in_cluster(), FILES_SECONDS)
+        with tempfile.TemporaryDirectory(prefix="kgpud-") as folder:
+            configuration, seconds = await _from_file(path, Path(folder), plugin_seconds)
+            return _told(configuration, seconds)
     except plugin.PluginFailed as error:
         raise BadKubeconfig(f"can't use {where}: {error}") from None
     except _WRONG as error:
         # The library's text may quote the file, so only its kind is told.
         raise BadKubeconfig(f"can't use {where}: {type(error).__name__}") from None
-    return Loaded(configuration, seconds)
 
 
 def _in_cluster() -> Configuration:
@@ -70,22 +84,23 @@ def _in_cluster() -> Configuration:
     return configuration
 
 
-async def _from_file(path: Path, plugin_seconds: float) -> tuple[Configuration, float]:
+async def _from_file(
+    path: Path, folder: Path, plugin_seconds: float
+) -> tuple[Configuration, float]:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     context = _named(document["contexts"], document["current-context"])["context"]
     cluster = dict(_named(document["clusters"], context["cluster"])["cluster"])
     user = dict(_named(document.get("users") or [], context.get("user")).get("user") or {})
     seconds = FILES_SECONDS
-    _make_absolute(cluster, _CLUSTER_FILES, path.parent)
-    _make_absolute(user, _USER_FILES, path.parent)
     if "exec" in user:
         user, seconds = await _from_plugin(user["exec"], cluster, plugin_seconds)
+    for entry in (cluster, user):
+        _to_files(entry, path.parent, folder)
     configuration = Configuration()
-    named = {"name": "it", "cluster": cluster}, {"name": "it", "user": user}
     await config.load_kube_config_from_dict(
         {
-            "clusters": [named[0]],
-            "users": [named[1]],
+            "clusters": [{"name": "it", "cluster": cluster}],
+            "users": [{"name": "it", "user": user}],
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
             "current-context": "it",
         },
@@ -98,11 +113,15 @@ def _named(entries: list[Object], name: str | None) -> Object:
     return next((one for one in entries if one["name"] == name), {})
 
 
-def _make_absolute(entry: Object, names: tuple[str, ...], folder: Path) -> None:
-    """Paths in a kubeconfig are relative to it."""
-    for name in names:
-        if name in entry:
-            entry[name] = str(folder / entry[name])
+def _to_files(entry: Object, base: Path, folder: Path) -> None:
+    """Let an entry name absolute files alone. Its paths are relative to `base`."""
+    for name in _FILES:
+        if data := entry.pop(f"{name}-data", None):
+            written = folder / name
+            written.write_bytes(base64.b64decode(data))
+            entry[name] = str(written)
+        elif name in entry:
+            entry[name] = str(base / entry[name])
 
 
 async def _from_plugin(spec: Object, cluster: Object, allowed: float) -> tuple[Object, float]:
@@ -120,12 +139,25 @@ async def _from_plugin(spec: Object, cluster: Object, allowed: float) -> tuple[O
     return user, max(left - _EARLY_SECONDS, _LEAST_SECONDS)
 
 
-def _tidy(configuration: Configuration) -> None:
+def _told(configuration: Configuration, seconds: float) -> Loaded:
+    url = (configuration.host or "").rstrip("/")
+    files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+    authority, certificate, key = (Path(name).read_bytes() if name else None for name in files)
+    return Loaded(
+        url,
+        _token(configuration.api_key.get("BearerToken")),
+        Tls(authority, certificate, key, bool(configuration.verify_ssl))
+        if url.startswith("https:")
+        else None,
+        configuration.tls_server_name,
+        configuration.proxy,
+        seconds,
+    )
+
+
+def _token(said: str | None) -> str | None:
     """Files end in newlines, which no HTTP header may hold."""
-    token = configuration.api_key.get("BearerToken")
-    if token is None:
-        return
-    token = token.strip()
-    if not token.isprintable():
+    token = said.strip() if said else None
+    if token and not token.isprintable():
         raise ValueError("a token with control characters")
-    configuration.api_key["BearerToken"] = token
+    return token
