@@ -24,7 +24,10 @@ class S3Client:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: S3) -> AsyncIterator[Self]:
-        """Hold a client. Nothing is asked of the store yet, so it may be away."""
+        """Hold a client. Nothing is asked of the store yet, so it may be away.
+
+        Raises OSError if the credentials' file can't be read.
+        """
         # Only who has such a store waits for these: they take a quarter of a second.
         from aioboto3 import Session  # noqa: PLC0415
         from aiobotocore.config import AioConfig  # noqa: PLC0415
@@ -42,6 +45,8 @@ class S3Client:
         )
         inner = AioSession()
         if settings.credentials is not None:
+            # Botocore would look elsewhere, and find nothing, or others.
+            settings.credentials.open("rb").close()
             inner.set_config_variable("credentials_file", str(settings.credentials))
         session = Session(botocore_session=inner, region_name=settings.region)
         endpoint = settings.endpoint or None
@@ -55,6 +60,8 @@ class S3Client:
 
     async def url(self, name: str, seconds: int, **parameters: Any) -> str:
         """Return a presigned URL for a call, good for so many seconds."""
+        # Signing takes a millisecond, and an object may have a thousand parts: let others in.
+        await asyncio.sleep(0)
         given = {"Bucket": self.bucket, **parameters}
         made = self._client.generate_presigned_url(name, Params=given, ExpiresIn=seconds)
         return str(await self._bounded(made))

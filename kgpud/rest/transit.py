@@ -56,6 +56,9 @@ def _grant(store: FolderStore, request: web.Request) -> Grant:
 
 
 def _size(request: web.Request, grant: Grant, most: int) -> int:
+    # It would be undone on its way in, and what is stored would not be what was sent.
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the bytes without a Content-Encoding")
     size = request.content_length
     if size is None:
         raise UserError(
@@ -79,7 +82,7 @@ async def _take(request: web.Request, incoming: Incoming, size: int) -> None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     try:
-        while data := await asyncio.wait_for(request.content.readany(), _STALL_SECONDS):
+        while data := await _some(request):
             await incoming.write(data)
     except TimeoutError:
         raise UserError(Code.UPLOAD_STALLED, "nothing came for a minute; send it again") from None
@@ -89,3 +92,8 @@ async def _take(request: web.Request, incoming: Incoming, size: int) -> None:
         raise UserError(Code.DUPLICATE, "the same was sent again meanwhile") from None
     if incoming.written != size:
         raise UserError(Code.BAD_REQUEST, "the body ended early; nothing of it is kept")
+
+
+async def _some(request: web.Request) -> bytes:
+    async with asyncio.timeout(_STALL_SECONDS):
+        return await request.content.readany()

@@ -4,6 +4,7 @@ import hashlib
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 
 from .dev import STEP_SECONDS, Dev, Pod, eventually, make_key, output, rent
 from .serve import front, serving, sign_up
-from .test_quickstart import PRODUCT
+from .test_quickstart import PRODUCT, ROOT
 
-NAMES = ("podA", "podB", "podC")
+NAMES = {"podA": "a", "podB": "b", "podC": "c"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,12 @@ def home(dev: Dev, pods: dict[str, Pod], tmp_path: Path) -> Path:
     lines = [f"UserKnownHostsFile {dev.env['KGPU_KNOWN_HOSTS']}", "BatchMode yes"]
     for name, pod in pods.items():
         host, port = dev.env["KGPU_SSH_HOST"], dev.env["KGPU_SSH_PORT"]
-        lines += [f"Host kgpu-{name}", f" HostName {host}", f" Port {port}", " User kgpu"]
+        lines += [
+            f"Host kgpu-{name} kgpu-{NAMES[name]}",
+            f" HostName {host}",
+            f" Port {port}",
+            " User kgpu",
+        ]
         lines += [f" IdentityFile {pod.key}", " IdentitiesOnly yes"]
     config = tmp_path / "config"
     config.write_text("\n".join(lines) + "\n")
@@ -43,23 +49,44 @@ def home(dev: Dev, pods: dict[str, Pod], tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not PRODUCT.exists(), reason="the product's document is not beside the clone")
-def test_products_own_lines(dev: Dev, pods: dict[str, Pod], home: Path) -> None:
-    after = PRODUCT.read_text().split("\n### Large transfers", 1)[1]
-    script = after.split("```bash\n", 1)[1].split("```", 1)[0]
+def run(block: str, dev: Dev, home: Path) -> bytes:
     env = {
         **os.environ,
-        "PATH": f"{home}/bin:{os.environ['PATH']}",
+        "PATH": f"{home}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(home),
         "B": dev.env["KGPU_API_BASE"],
         "T": dev.env["KGPU_API_TOKEN"],
     }
-    argv = ["bash", "-e", "-o", "pipefail", "-c", script]
+    argv = ["bash", "-e", "-o", "pipefail", "-c", block]
     done = subprocess.run(argv, cwd=home, env=env, capture_output=True, timeout=STEP_SECONDS)
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert b'"state":"deleted"' in done.stdout
+    return done.stdout
+
+
+def block(document: Path, heading: str) -> str:
+    """Return the first bash block after a heading."""
+    after = document.read_text().split(f"\n{heading}", 1)[1]
+    return after.split("```bash\n", 1)[1].split("```", 1)[0]
+
+
+@pytest.mark.skipif(not PRODUCT.exists(), reason="the product's document is not beside the clone")
+def test_products_own_lines(dev: Dev, pods: dict[str, Pod], home: Path) -> None:
+    said = run(block(PRODUCT, "### Large transfers"), dev, home)
+    assert b'"state":"deleted"' in said
     wanted = hashlib.sha256((home / "mit-bih.zip").read_bytes()).hexdigest()
     for pod in pods.values():
         assert pod.ssh("sha256sum /tmp/data.zip").stdout.decode().split()[0] == wanted
+
+
+def test_readmes_lines(dev: Dev, pods: dict[str, Pod], home: Path) -> None:
+    (home / "mit-bih.zip").rename(home / "data.zip")
+    said = run(block(ROOT / "README.md", "## Large data"), dev, home)
+    assert said.endswith(b'"deleted"\n')
+    data = (home / "data.zip").read_bytes()
+    assert (home / "copy.zip").read_bytes() == data
+    for pod in pods.values():
+        fetched = pod.ssh("sha256sum data.zip").stdout.decode().split()[0]
+        assert fetched == hashlib.sha256(data).hexdigest()
 
 
 def test_from_inside_with_the_pods_own_token(dev: Dev, pods: dict[str, Pod]) -> None:

@@ -1,6 +1,7 @@
 """What the folder's URLs answer, and what becomes of uploads that go wrong."""
 
 import asyncio
+import io
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -80,6 +81,15 @@ async def test_a_put_that_is_too_large_for_one(here: World) -> None:
     assert made["put_max_bytes"] == 6 << 20
     assert await here.put(made["put_url"], bytes((6 << 20) + 1)) == 413
     assert await here.put(made["put_url"], bytes(6 << 20)) == 200
+
+
+async def test_an_encoded_body(here: World) -> None:
+    """aiohttp would inflate it on its way in: a small body could fill the disk."""
+    made = await here.create()
+    headers = {"Content-Encoding": "gzip", "Content-Length": "20"}
+    status, _ = await here.raw("PUT", made["put_url"], data=io.BytesIO(bytes(20)), headers=headers)
+    assert status == 415
+    assert await here.stored() == set()
 
 
 async def test_whoever_waits_to_be_told_is_told(here: World, tmp_path: Path) -> None:
