@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from kgpud.errors import Code, UserError
-from kgpud.rest import openapi, problems, request_id, serving, transit
+from kgpud.rest import docs, openapi, problems, request_id, serving, transit
 from kgpud.rest.call import Services
 from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
@@ -42,6 +42,7 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
     )
     for path in ("/openapi.json", "/v1/openapi.json"):
         app.router.add_get(path, _constant(json.dumps(description).encode()))
+    docs.add_routes(app, services.api_base)
     for route in routes:
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
         add(route.path, serving.handler(route, services, accounts), expect_handler=_expect)
@@ -159,6 +160,7 @@ def _template(request: web.Request) -> str | None:
 def _stamping(peers: Peers) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
     async def stamp(request: web.Request, response: web.StreamResponse) -> None:
         request_id.stamp(response, request_id.of(request))
+        response.headers["X-Content-Type-Options"] = "nosniff"
         if peers.secure(request):
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
 

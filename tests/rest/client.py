@@ -32,7 +32,7 @@ class Reply:
 
 class Api:
     def __init__(self, session: aiohttp.ClientSession, root: str) -> None:
-        self._session = session
+        self.session = session
         self.root = root
 
     async def call(
@@ -55,7 +55,7 @@ class Api:
         # aiohttp's client warns of large bytes, but not of a file that holds them.
         sent_data = None if data is None else io.BytesIO(data)
         skip = () if data is not None else ("Content-Type",)
-        async with self._session.request(
+        async with self.session.request(
             method, self.root + path, data=sent_data, headers=sent, skip_auto_headers=skip
         ) as response:
             raw = await response.read()
