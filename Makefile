@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo dev test check bench soak screenshots clean
+.PHONY: demo dev test check lint-api bench soak screenshots clean
 
 demo: .venv/.run
 	@$(BIN)/kgpud demo
@@ -18,6 +18,12 @@ check: .venv/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# The API's description, held to the rules of Redocly and Spectral.
+lint-api: .venv/.test
+	@mkdir -p build
+	@$(BIN)/python -m tests.rest.document >build/openapi.json
+	@.ci/lint-api $(PYTHON) build/openapi.json
 
 bench: .venv/.test
 	@$(BIN)/python -m tests.bench

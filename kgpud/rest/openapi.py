@@ -141,7 +141,7 @@ def _operation(route: Route) -> Json:
         content: Json = {"schema": _ref(route.body)}
         if route.body.examples:
             content["example"] = route.body.examples[0]
-        needed = any(field.is_required() for field in route.body.model_fields.values())
+        needed = not route.body.may_be_empty
         operation["requestBody"] = {"required": needed, "content": {"application/json": content}}
     return operation
 

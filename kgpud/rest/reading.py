@@ -38,6 +38,8 @@ async def body(request: web.Request, model: type[B]) -> B:
         return _checked(model, {})
     if not _is_json(request):
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON, as Content-Type: application/json")
+    if not data and model.may_be_empty:
+        return _checked(model, {})
     try:
         # Not json.loads: this one also refuses NaN, lone surrogates and bottomless nesting.
         document = from_json(data, allow_inf_nan=False)

@@ -9,10 +9,7 @@ from typing import Any
 import aiohttp
 import jsonschema
 
-from kgpud.rest import openapi
-from kgpud.rest.routes import ROUTES
-
-DOCUMENT = openapi.describe(ROUTES, api_base="https://api.kgpu.net/v1", version="1")
+from .document import DOCUMENT
 
 
 @dataclass(frozen=True)

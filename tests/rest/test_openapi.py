@@ -15,7 +15,7 @@ from kgpud.rest.problems import STATUS
 from kgpud.rest.route import Route
 from kgpud.rest.routes import ROUTES
 
-from .client import DOCUMENT
+from .document import DOCUMENT
 from .platform import Platform
 
 V1 = [route for route in ROUTES if route.path.startswith("/v1")]

@@ -82,7 +82,9 @@ class UserChange(Body):
 
 
 class Suspension(Body):
-    """How to suspend an account."""
+    """How to suspend an account. An empty body will do."""
+
+    may_be_empty = True
 
     release: bool = False
     """End its live rentals as well, `admin_released`; left out, they go on and are charged."""

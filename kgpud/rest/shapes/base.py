@@ -48,6 +48,9 @@ class Body(BaseModel):
 
     #: The most bytes of JSON that are read.
     body_limit: ClassVar[int] = 1 << 20
+    #: Whether nothing, announced as JSON, is as good as ``{}``. Not where that costs something:
+    #: it is what `-d "$(jq …)"` sends when jq fails.
+    may_be_empty: ClassVar[bool] = False
     #: What one looks like, for the API's description.
     examples: ClassVar[Sequence[Mapping[str, Any]]] = ()
 

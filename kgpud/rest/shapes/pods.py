@@ -95,7 +95,9 @@ class Rent(Body):
 
 
 class Rotate(Body):
-    """The key to pin instead."""
+    """The key to pin instead. An empty body will do."""
+
+    may_be_empty = True
 
     ssh_pubkey: PublicKeyLine | None = None
     """Your OpenSSH public key, one line; left out, a key pair is made for you."""
