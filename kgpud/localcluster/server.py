@@ -28,7 +28,7 @@ def application(
     guard = access.guarded(cluster.registry, tokens, secret_path)
     application = web.Application(middlewares=[access.statuses, guard], client_max_size=_MAX_BODY)
     application.on_response_prepare.append(access.add_headers)
-    storage = Storage(cluster)
+    storage = Storage(cluster, tokens)
     storage.begin()
     serving = Execs(cluster, execs)
     application.on_cleanup.append(serving.close)

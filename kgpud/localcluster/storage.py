@@ -1,22 +1,26 @@
 """Storing, changing and deleting objects, with what follows from it for other objects."""
 
+import base64
 import copy
+import secrets
 
-from kgpud.localcluster import owners, rbac
+from kgpud.localcluster import auth, owners, rbac
 from kgpud.localcluster.cluster import Cluster, mark_deleted
 from kgpud.localcluster.errors import already_exists, conflict, forbidden, not_found
 from kgpud.localcluster.kinds import KINDS, PODS, Kind
 from kgpud.localcluster.registry import Document, Registry, identified, now
 
 _FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "kgpu")
+_TOKEN = "kubernetes.io/service-account-token"  # noqa: S105 - a type, not a secret
 _IMMORTAL = ("default", "kube-public", "kube-system")
 
 
 class Storage:
     """What the API server does with objects; the pods among them are the cluster's."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, tokens: auth.Tokens) -> None:
         self._cluster = cluster
+        self._tokens = tokens
         self.registry: Registry = cluster.registry
 
     def begin(self) -> None:
@@ -52,10 +56,25 @@ class Storage:
             return self._cluster.create_pod(document)
         if kind.plural == "namespaces":
             return self._create_namespace(document)
+        if document.get("type") == _TOKEN:
+            document = self._with_token(document)
         stored = self.registry.create(kind.plural, document)
         for reference in metadata.get("ownerReferences") or []:
             owners.collect(self.registry, reference["uid"])
         return stored
+
+    def _with_token(self, secret: Document) -> Document:
+        """Return a service account's token Secret as the token controller fills it, for good."""
+        metadata = secret["metadata"]
+        name = (metadata.get("annotations") or {}).get("kubernetes.io/service-account.name", "")
+        account = self.registry.get("serviceaccounts", metadata["namespace"], name)
+        if account is None:
+            return secret
+        user = auth.service_account(metadata["namespace"], name, account["metadata"]["uid"])
+        made = {"namespace": metadata["namespace"], "token": secrets.token_urlsafe(32)}
+        self._tokens.add(made["token"], user)
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in made.items()}
+        return {**secret, "data": {**(secret.get("data") or {}), **data}}
 
     def _create_namespace(self, document: Document) -> Document:
         stored = self.registry.create("namespaces", document)
