@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo dev test check lint-api bench soak screenshots clean
+.PHONY: demo dev test check lint-api bench conformance soak screenshots clean
 
 demo: .venv/.run
 	@$(BIN)/kgpud demo
@@ -31,6 +31,10 @@ bench: .venv/.test
 
 screenshots: .venv/.test
 	@$(BIN)/python -m tests.dashboard.screenshots build/screenshots
+
+# On the cluster that KGPUD_CONFORMANCE_KUBECONFIG leads to; see docs/operator.md.
+conformance: .venv/.test
+	@$(BIN)/python -m pytest tests/conformance -m 'slow or not slow' --timeout=900
 
 soak: .venv/.test
 	@$(BIN)/python -m pytest -m slow --timeout=3600

@@ -23,6 +23,11 @@ def there() -> dict[str, str]:
     return {"kgpu.net/gpu-model": model(GPUS[0].name)}
 
 
+def of_the_host() -> bytes:
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=True, timeout=60)
+    return listed.stdout
+
+
 @pytest.fixture
 async def one(api: Api) -> AsyncIterator[str]:
     limits = {"limits": {"nvidia.com/gpu": "1"}}
@@ -35,8 +40,7 @@ async def test_a_pod_sees_exactly_the_gpu_that_it_asked_for(api: Api, one: str) 
     listed = await api.execute(one, "nvidia-smi", "-L")
     assert listed.code == 0, listed
     [seen] = UUID.findall(listed.out)
-    host = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=True, timeout=60)
-    assert seen in UUID.findall(host.stdout)
+    assert seen in UUID.findall(of_the_host())
     devices = await api.execute(one, "sh", "-c", "ls -d /dev/nvidia[0-9]*")
     assert len(devices.out.split()) == 1
 
