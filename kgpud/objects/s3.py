@@ -3,14 +3,15 @@
 Objects are `PREFIX/INSTALLATION/KEY` in one bucket.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
 from kgpud.object_settings import S3
 from kgpud.objects.s3_client import S3Client
+from kgpud.objects.s3_errors import field
 from kgpud.objects.stores import Part, Slot, Stored, StoreFailed, Upload, UploadGone
 
 log = structlog.get_logger()
@@ -74,7 +75,7 @@ class S3Store:
             if error.code != "404":
                 raise
             return None
-        return Stored(key, found["ContentLength"], found["ETag"].strip('"'))
+        return _stored(key, found, "ContentLength")
 
     def read(self, key: str) -> AsyncGenerator[bytes, None]:
         """Return the object's bytes as they come."""
@@ -87,12 +88,12 @@ class S3Store:
     async def list(self) -> Sequence[Stored]:
         """Return everything in our corner."""
         found = await self._client.lines("list_objects_v2", "Contents", Prefix=self._corner)
-        return [Stored(self._key(one), one["Size"], one["ETag"].strip('"')) for one in found]
+        return [_stored(self._key(one), one, "Size") for one in found]
 
     async def begin_upload(self, key: str) -> str:
         """Begin a multipart upload."""
         begun = await self._client.call("create_multipart_upload", Key=self._corner + key)
-        return str(begun["UploadId"])
+        return str(field(begun, "UploadId"))
 
     async def part_url(self, key: str, upload_id: str, slot: Slot, seconds: int) -> str:
         """Return a presigned PUT of one part; its Content-Length is signed."""
@@ -113,7 +114,9 @@ class S3Store:
             )
         except StoreFailed as error:
             raise _gone_or(error) from None
-        return [Part(one["PartNumber"], one["Size"], one["ETag"]) for one in found]
+        return [
+            Part(field(one, "PartNumber"), field(one, "Size"), field(one, "ETag")) for one in found
+        ]
 
     async def finish_upload(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Complete a multipart upload. Raises UploadGone."""
@@ -150,7 +153,7 @@ class S3Store:
             if _is_gone(error):
                 return []
             raise
-        return [Upload(self._key(one), one["UploadId"]) for one in found]
+        return [Upload(self._key(one), field(one, "UploadId")) for one in found]
 
     async def _set_rule(self) -> None:
         try:
@@ -175,8 +178,13 @@ class S3Store:
         )
         log.info("objects.lifecycle_rule_set", bucket=self._client.bucket, rule=self._rule)
 
-    def _key(self, line: dict[str, str]) -> str:
-        return line["Key"].removeprefix(self._corner)
+    def _key(self, line: Mapping[str, Any]) -> str:
+        return str(field(line, "Key")).removeprefix(self._corner)
+
+
+def _stored(key: str, answer: Mapping[str, Any], size: str) -> Stored:
+    # Some stores leave the quotes of an ETag out where they list it.
+    return Stored(key, field(answer, size), str(field(answer, "ETag")).strip('"'))
 
 
 def _is_gone(error: StoreFailed) -> bool:

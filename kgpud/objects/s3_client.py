@@ -80,7 +80,7 @@ class S3Client:
 
     async def read(self, key: str, block: int) -> AsyncGenerator[bytes, None]:
         """Yield an object's bytes."""
-        body = (await self.call("get_object", Key=key))["Body"]
+        body = s3_errors.field(await self.call("get_object", Key=key), "Body")
         async with body:
             while data := await self._bounded(body.read(block)):
                 yield data

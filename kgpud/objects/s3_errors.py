@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import aiohttp
 
@@ -33,7 +34,15 @@ def everything() -> tuple[type[BaseException], ...]:
     # Loaded by S3Store.open, and only there.
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
-    return (ClientError, BotoCoreError, aiohttp.ClientError, TimeoutError, OSError)
+    return (
+        ClientError,
+        BotoCoreError,
+        aiohttp.ClientError,
+        TimeoutError,
+        OSError,
+        # Botocore follows redirects to a bucket's region by calling itself, however many there are.
+        RecursionError,
+    )
 
 
 def _code(error: BaseException) -> str:
@@ -57,4 +66,14 @@ def translated(error: BaseException) -> StoreFailed:
     away = (exceptions.HTTPClientError, exceptions.ConnectionError)
     if isinstance(error, (*away, aiohttp.ClientError, TimeoutError, OSError)):
         return StoreFailed("unreachable", name)
+    if isinstance(error, RecursionError):
+        return StoreFailed("failed", "it redirects for ever; is the endpoint right?")
     return StoreFailed("failed", name)
+
+
+def field(answer: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - see S3Client
+    """Return what an answer has to have. Raises StoreFailed: what answers is no S3."""
+    try:
+        return answer[name]
+    except KeyError:
+        raise StoreFailed("failed", f"an answer without {name}") from None

@@ -1,6 +1,7 @@
 """Real S3 servers on free ports, with one bucket: SeaweedFS, and rclone's as a second opinion."""
 
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -83,6 +84,7 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
         "-s3",
         f"-s3.port={s3}",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         f"-s3.config={config}",
     ]
     with _running(Server(argv, s3, folder / "weed.log", _settings(folder, s3))) as server:
@@ -132,15 +134,16 @@ def _program(name: str) -> str:
 
 
 def _ports(count: int) -> list[int]:
-    """Return ports that are free, as are those 10,000 above them: SeaweedFS's for gRPC."""
-    found: list[int] = []
+    """Return ports that are free, as are those 10,000 above them: SeaweedFS's for gRPC.
+
+    Below 32768, where Linux takes no port for a client meanwhile.
+    """
+    found: set[int] = set()
     while len(found) < count:
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            port = int(one.getsockname()[1])
-            port -= 10_000 if port > 55_000 else 0
-            if port not in found and _free(port + 10_000):
-                found.append(port)
-    return found
+        port = random.randrange(12_000, 22_000)
+        if _free(port) and _free(port + 10_000):
+            found.add(port)
+    return list(found)
 
 
 def _free(port: int) -> bool:

@@ -64,7 +64,7 @@ async def test_live_objects_are_counted(here: World) -> None:
     assert "5 live objects" in reply.body["detail"]
     await here.call("DELETE", f"/{made[0]['object_id']}")
     await here.create(size_bytes=0)
-    here.clock.advance(24 * 3600)
+    here.clock.advance(24 * 3600 + 1)
     # Over is over, swept or not.
     await here.create(size_bytes=0)
 
@@ -125,6 +125,10 @@ async def test_the_same_request_sent_again(here: World) -> None:
 async def test_purged_with_the_last_rental(here: World) -> None:
     await here.token()
     account = (await here.platform.services.accounts.find("a@example.org")).account_id
+    async with here.db.transaction() as tx:
+        await rentals.insert(tx, _rental("pod-before", account, here.clock.now_ms()))
+    await here.platform.services.rentals.end("pod-before", "returned")
+    here.clock.advance(1)
     phi = await here.uploaded(b"phi", purge_on_release=True)
     plain = await here.uploaded(b"plain")
     await here.transit.sweep.once()

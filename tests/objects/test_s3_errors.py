@@ -1,0 +1,83 @@
+"""Answers of stores that no local server gives: a small one that says what it is told to."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from kgpud.object_settings import S3, Objects
+from kgpud.objects.stores import StoreFailed
+from tests.objects.servers import credentials
+from tests.objects.world import world
+
+# What AWS tells of a signature, string to sign and key id included.
+AWS = (
+    '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>m</Message>'
+    "<AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId>"
+    "<StringToSign>AWS4-HMAC-SHA256 secret</StringToSign></Error>"
+)
+
+
+@asynccontextmanager
+async def saying(status: int, body: str) -> AsyncIterator[str]:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type="application/xml")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "told"),
+    [
+        (403, AWS.format(code="RequestTimeTooSkewed"), "clock_skew", "our clock is wrong"),
+        (403, AWS.format(code="SignatureDoesNotMatch"), "denied", "refuses us"),
+        (403, AWS.format(code="AccessDenied"), "denied", "refuses us"),
+        (404, AWS.format(code="NoSuchBucket"), "no_bucket", "bucket is missing"),
+        (503, AWS.format(code="SlowDown"), "unreachable", "does not answer"),
+        (500, AWS.format(code="InternalError"), "unreachable", "does not answer"),
+        (400, AWS.format(code="AuthorizationHeaderMalformed"), "failed", "failed"),
+        (403, "", "denied", "refuses us"),
+        (200, "no XML at all", "failed", "failed"),
+        (200, "<other>well formed</other>", "failed", "failed"),
+        # Botocore calls itself until it can't: where that is caught varies.
+        (301, "", "", "the object store"),
+    ],
+)
+async def test_what_a_store_says(
+    tmp_path: Path,
+    status: int,
+    body: str,
+    kind: str,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with saying(status, body) as endpoint:
+        s3 = S3(endpoint=endpoint, bucket="bucket", credentials=credentials(tmp_path))
+        async with world(tmp_path, Objects(store="s3", s3=s3)) as here:
+            made = await here.call("POST", body={"size_bytes": 10**10})
+            assert (made.status, made.code) == (502, "object_store_failed")
+            assert told in made.body["detail"]
+            # What was not begun is not held either.
+            assert (await here.call("GET")).body == []
+            with contextlib.suppress(StoreFailed):
+                # Nothing else, or it would end the daemon.
+                await here.transit.sweep.once()
+    log = capsys.readouterr().out
+    (failed,) = [line for line in map(json.loads, log.splitlines()) if "exception" in line]
+    assert f"StoreFailed: {kind}" in failed["exception"]
+    for secret in ("AKIDEXAMPLE", "StringToSign", "wJalrXUtnFEMI"):
+        assert secret not in log
