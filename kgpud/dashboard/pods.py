@@ -1,7 +1,10 @@
 """The account's rentals: all of them, one of them, and its release."""
 
+import asyncio
 import re
+from contextlib import aclosing
 
+from kgpud import podlogs
 from kgpud.dashboard.visit import Answer, Page, Redirect, Visit
 from kgpud.errors import Code, UserError
 from kgpud.idle import idle_ms, release_at, warns
@@ -9,6 +12,7 @@ from store.records import Rental
 from store.rentals import Which
 
 _EVENTS = 50
+_LOG_LINES, _LOG_BYTES, _LOG_SECONDS = 500, 256 * 1024, 10.0
 
 
 async def index(visit: Visit) -> Answer:
@@ -33,6 +37,19 @@ async def show(visit: Visit) -> Answer:
             "release_at": release_at(rental, now, visit.services.life),
         },
     )
+
+
+async def log(visit: Visit) -> Answer:
+    """Show the end of the container's log."""
+    rental = await _rental(visit)
+    wanted = {"tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_BYTES)}
+    chunks = await podlogs.opened(visit.services.cluster, rental, wanted)
+    try:
+        async with aclosing(chunks), asyncio.timeout(_LOG_SECONDS):
+            text = b"".join([chunk async for chunk in chunks]).decode("utf-8", "replace")
+    except TimeoutError:
+        raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not send the log") from None
+    return Page("log.html", {"rental": rental, "text": text, "lines": _LOG_LINES})
 
 
 async def confirm_release(visit: Visit) -> Answer:

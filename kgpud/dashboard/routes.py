@@ -42,6 +42,7 @@ PAGES = (
     PageRoute("POST", "/rent", renting.rent),
     PageRoute("GET", "/pods", pods.index),
     PageRoute("GET", "/pods/{pod_id}", pods.show),
+    PageRoute("GET", "/pods/{pod_id}/log", pods.log),
     PageRoute("GET", "/pods/{pod_id}/release", pods.confirm_release),
     PageRoute("POST", "/pods/{pod_id}/release", pods.release),
     PageRoute("GET", "/usage", usage.show),

@@ -43,6 +43,14 @@ async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
             while "ready" not in (await bob.get(f"/pods/{pod_id}")).shown.split():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert "BEGIN OPENSSH" not in (await bob.get(f"/pods/{pod_id}")).text
+        token = (await bob.post("/token", page.csrf)).shown
+        bearer = next(word for word in token.split() if word.startswith("kgpu_"))
+        write = {"cmd": ["sh", "-c", "echo '<script>evil' > /proc/1/fd/1"]}
+        headers = {"Authorization": f"Bearer {bearer}"}
+        await bob.fetch("POST", f"/v1/pods/{pod_id}/exec", json=write, headers=headers)
+        log = await bob.get(f"/pods/{pod_id}/log")
+        assert "&lt;script&gt;evil" in log.text
+        assert "<script>evil" not in log.text
         assert "disk is destroyed" in (await bob.get(f"/pods/{pod_id}/release")).shown
         ended = await bob.post(f"/pods/{pod_id}/release", page.csrf)
         assert "The rental was released" in ended.shown
