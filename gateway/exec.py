@@ -74,7 +74,6 @@ class Exec:
         if not self._stdin_open or self.tty:
             return
         self._stdin_open = False
-        self._pulse.stdin_sent()
         if self._protocol == frames.V5:
             self._link.send(frames.END_OF_STDIN)
         else:
