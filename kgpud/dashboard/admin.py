@@ -16,21 +16,25 @@ async def people(visit: Visit) -> Answer:
 
 
 async def decide(visit: Visit) -> Answer:
-    """Approve, suspend or credit an account."""
+    """Approve, suspend, reinstate or credit an account; nobody can suspend themselves."""
     who = visit.account.email
     account_id, accounts = visit.path["account_id"], visit.services.accounts
     match visit.form.get("do"):
         case "approve":
             await accounts.approve(account_id, who)
-        case "suspend":
+        case "suspend" if account_id != visit.account.account_id:
             await accounts.suspend(account_id, who)
+        case "reinstate":
+            await accounts.reinstate(account_id, who)
         case "credit":
             note = visit.form.get("note", "").strip()
             if not note:
                 raise UserError(Code.VALIDATION_FAILED, "say why, for the ledger", field="note")
             await accounts.credit(account_id, _amount(visit), who=who, note=note)
         case _:
-            raise UserError(Code.BAD_REQUEST, "approve, suspend or credit is wanted", field="do")
+            raise UserError(
+                Code.BAD_REQUEST, "approve, suspend, reinstate or credit is wanted", field="do"
+            )
     return Redirect("/admin")
 
 

@@ -48,7 +48,9 @@ async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
         write = {"cmd": ["sh", "-c", "echo '<script>evil' > /proc/1/fd/1"]}
         headers = {"Authorization": f"Bearer {bearer}"}
         await bob.fetch("POST", f"/v1/pods/{pod_id}/exec", json=write, headers=headers)
-        log = await bob.get(f"/pods/{pod_id}/log")
+        async with asyncio.timeout(20):
+            while "evil" not in (log := await bob.get(f"/pods/{pod_id}/log")).text:
+                await asyncio.sleep(0.05)
         assert "&lt;script&gt;evil" in log.text
         assert "<script>evil" not in log.text
         assert "disk is destroyed" in (await bob.get(f"/pods/{pod_id}/release")).shown
@@ -63,6 +65,7 @@ async def test_maintainers_alone_see_and_decide(site: Site) -> None:
     site.kgpud("user", "add", "new@example.org")
     async with browser(site) as boss, browser(site) as bob:
         page = await boss.by_provider("boss")
+        csrf_of_boss = page.csrf
         people = await boss.get("/admin")
         assert people.shown.index("new@example.org") < people.shown.index("boss@example.org")
         one = people.text.partition("new@example.org")[2].partition("/admin/people/")[2][:21]
@@ -72,17 +75,19 @@ async def test_maintainers_alone_see_and_decide(site: Site) -> None:
             assert (await boss.get(path)).status == 200
         assert (await bob.post(f"/admin/people/{one}", csrf, do="approve")).status == 404
         assert "pending" in site.kgpud("user", "show", "new@example.org")
-        await boss.post(f"/admin/people/{one}", page.csrf, do="approve")
+        await boss.post(f"/admin/people/{one}", csrf_of_boss, do="approve")
         credit = {"do": "credit", "amount": "500"}
-        assert (await boss.post(f"/admin/people/{one}", page.csrf, **credit)).status == 422
-        await boss.post(f"/admin/people/{one}", page.csrf, **credit, note="a gift")
+        assert (await boss.post(f"/admin/people/{one}", csrf_of_boss, **credit)).status == 422
+        await boss.post(f"/admin/people/{one}", csrf_of_boss, **credit, note="a gift")
         shown = site.kgpud("user", "show", "new@example.org")
         for word in ("approved", "100500", "boss@example.org", "a gift"):
             assert word in shown
-        await boss.post(f"/admin/people/{one}", page.csrf, do="suspend")
+        await boss.post(f"/admin/people/{one}", csrf_of_boss, do="suspend")
         async with browser(site) as new:
             page = await new.by_link(site, "new@example.org")
             assert (page.status, "suspended" in page.shown) == (403, True)
+            await boss.post(f"/admin/people/{one}", csrf_of_boss, do="reinstate")
+            assert "Hello, new" in (await new.get("/")).shown
 
 
 async def test_a_name_from_outside_is_only_a_name(site: Site) -> None:
