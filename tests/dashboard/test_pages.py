@@ -49,7 +49,7 @@ async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
         headers = {"Authorization": f"Bearer {bearer}"}
         await bob.fetch("POST", f"/v1/pods/{pod_id}/exec", json=write, headers=headers)
         async with asyncio.timeout(20):
-            while "evil" not in (log := await bob.get(f"/pods/{pod_id}/log")).text:
+            while "evil" not in (log := await bob.get(f"/pods/{pod_id}/log")).text:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert "&lt;script&gt;evil" in log.text
         assert "<script>evil" not in log.text
