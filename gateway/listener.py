@@ -53,13 +53,13 @@ class Listener:
             timer.cancel()
         self._tell()
         self._timers.clear()
-        self._loop.remove_reader(self._sock)
+        if self._sock.fileno() >= 0:
+            self._loop.remove_reader(self._sock)
 
     def close(self) -> None:
         """Accept nothing any more. Closing it again does nothing."""
-        if self._sock.fileno() >= 0:
-            self.pause()
-            self._sock.close()
+        self.pause()
+        self._sock.close()
 
     def _accept_some(self) -> None:
         for _ in range(_AT_ONCE):

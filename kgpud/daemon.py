@@ -123,7 +123,6 @@ async def running(
             front(config, sockets.ssh) as ssh,
             core(config, sockets, clock, ssh, lost_reason) as ready,
         ):
-            ssh.listener.open()
             try:
                 yield ready
             finally:
@@ -134,7 +133,7 @@ async def running(
 async def front(
     config: Config, sock: socket.socket, wires: Iterable[socket.socket] = ()
 ) -> AsyncIterator[Front]:
-    """Hold the SSH listener and its sessions; whom they ask and when it opens is the caller's.
+    """Hold the SSH listener and its sessions, for a core to open.
 
     `wires` lead to the elders.
     """
@@ -168,10 +167,10 @@ async def front(
 async def core(
     config: Config, sockets: Sockets, clock: Clock, front: Front, lost_reason: str = POD_LOST
 ) -> AsyncIterator[Running]:
-    """Run the platform while the block runs, and be what the front asks meanwhile.
+    """Run the platform while the block runs, and be what the front asks and lets in for.
 
-    Afterwards HTTP stops, the front has to wait for another core, everything is written and the
-    database closes.
+    Afterwards HTTP stops, SSH waits for another core, everything is written and the database
+    closes.
     """
     outside = Outside(
         config=config,
@@ -197,7 +196,7 @@ async def core(
         try:
             async with (
                 _looping(platform),
-                _asked(front.core, platform.routing),
+                _asked(front, platform.routing),
                 front.elders.served(platform.routing, platform.audit.lost),
                 _serving(platform, sockets.http, front.answering) as http,
             ):
@@ -219,13 +218,15 @@ async def _looping(platform: Platform) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _asked(switch: Switch, routing: Routing) -> AsyncIterator[None]:
-    """Let the front ask this core while the block runs; whoever asks later has to wait."""
-    switch.use(routing)
+async def _asked(front: Front, routing: Routing) -> AsyncIterator[None]:
+    """Be what the front asks while the block runs; who comes or asks later has to wait."""
+    front.core.use(routing)
+    front.listener.open()
     try:
         yield
     finally:
-        await switch.hold()
+        front.listener.pause()
+        await front.core.hold()
 
 
 @asynccontextmanager

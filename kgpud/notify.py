@@ -3,6 +3,10 @@
 import os
 import socket
 
+import structlog
+
+log = structlog.get_logger()
+
 
 def notify(state: str) -> None:
     """Send e.g. ``READY=1`` to the socket that systemd named; do nothing where there is none."""
@@ -11,4 +15,8 @@ def notify(state: str) -> None:
         return
     address = "\0" + path[1:] if path.startswith("@") else path
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.sendto(state.encode(), address)
+        try:
+            sock.sendto(state.encode(), address)
+        except OSError as error:
+            # No session ends because nobody listens.
+            log.warning("notify.failed", state=state, error=error.strerror)

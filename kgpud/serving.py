@@ -93,14 +93,11 @@ class Daemon:
         sockets = daemon.Sockets(self._held.http.sock, self._held.ssh.sock)
         async with daemon.core(self._config, sockets, self._clock, front) as running:
             self._held.lock.sign()
-            front.listener.open()
             await self._tell_ready(running)
             heir = await self._until_heir(front, running)
             if heir is None:
                 notify("STOPPING=1")
                 await front.drain(self._drain_seconds, self._stop.hurry)
-            else:
-                front.listener.pause()
         return heir
 
     async def _tell_ready(self, running: Running) -> None:

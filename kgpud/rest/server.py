@@ -16,23 +16,26 @@ log = structlog.get_logger()
 
 _TICK_SECONDS = 0.01
 _CANCEL_SECONDS = 1.0
+# Some connect for later, and say nothing for long.
+_FIRST_WORD_SECONDS = 1.0
 
 
 class _Connection(RequestHandler):
     """A connection whose requests may be no HTTP at all, and whose client may go meanwhile."""
 
-    __slots__ = ("lasts", "owed", "stops_when_gone")
+    __slots__ = ("fresh", "lasts", "owed", "stops_when_gone")
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(*args, **options)
         self.stops_when_gone = False
-        # Whether an answer is owed: a new connection's first request may be on its way.
-        self.owed = True
+        # Nothing came yet, but the first request must be on its way.
+        self.fresh = True
+        self.owed = False
         self.lasts = False
 
     def data_received(self, data: bytes) -> None:
         """Owe an answer from a request's first byte on."""
-        self.owed = True
+        self.fresh, self.owed = False, True
         super().data_received(data)
 
     async def finish_response(
@@ -143,6 +146,8 @@ class Runner(web.AppRunner):
             await site.stop()
         await asyncio.sleep(_TICK_SECONDS)  # what was accepted in this turn
         with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_until(self._all_have_spoken), _FIRST_WORD_SECONDS)
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_until(self._owes_nothing), seconds)
         assert self.server is not None
         self.server.pre_shutdown()
@@ -150,6 +155,9 @@ class Runner(web.AppRunner):
             for connection in self._connections():
                 if not connection.lasts:
                     ends.create_task(connection.end(_CANCEL_SECONDS))
+
+    def _all_have_spoken(self) -> bool:
+        return not any(connection.fresh for connection in self._connections())
 
     def _owes_nothing(self) -> bool:
         """Tell whether nobody waits for an answer that will come soon."""

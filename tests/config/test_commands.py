@@ -277,3 +277,9 @@ def test_quotas_and_corrections(kgpud: Kgpud) -> None:
     (line,) = json.loads(kgpud("user", "show", "ada@example.org", "--json").output)["ledger"]
     assert (line["kind"], line["amount"], line["note"]) == ("correction", 500, note[1])
     assert line["who"].startswith("cli:")
+
+
+def test_a_reload_needs_a_daemon(kgpud: Kgpud) -> None:
+    done = kgpud("reload", ok=False)
+    assert done.exit_code == 1
+    assert "no kgpud runs on" in done.output

@@ -134,3 +134,10 @@ def test_the_demo_succeeds() -> None:
     done = subprocess.run(argv, capture_output=True, timeout=100, env=env)
     assert done.returncode == 0, done.stdout
     assert b"Every step did what it should" in done.stdout
+
+
+def test_there_is_no_reload(dev: Dev) -> None:
+    argv = [sys.executable, "-m", "kgpud", "reload", "--state", str(dev.state)]
+    done = subprocess.run(argv, capture_output=True, timeout=30)
+    assert (done.returncode, b"kgpud dev has no reload" in done.stderr) == (1, True)
+    assert dev.api("GET", "/balance")["_status"] == 200

@@ -62,9 +62,9 @@ class House:
         assert self.owner() == before
         return done.stderr.decode()
 
-    def enter(self, command: str) -> Client:
+    def enter(self, command: str, *options: str) -> Client:
         """Start a command that says when it is in."""
-        client = self.pod.start(f"echo in; {command}")
+        client = self.pod.start(*options, f"echo in; {command}")
         self.clients.append(client)
         assert client.stdout
         assert client.stdout.readline() == b"in\n"

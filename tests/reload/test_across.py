@@ -1,6 +1,7 @@
 """`kgpud reload`: an upgrade that refuses no connection and drops no session."""
 
 import hashlib
+import os
 import random
 import threading
 import time
@@ -115,7 +116,12 @@ def test_nothing_ends_and_nobody_is_refused_in_two_reloads(house: House) -> None
 
 def test_an_elders_session_counts_as_use_and_ends_with_its_rental(house: House) -> None:
     busy, idle = house.enter("cat"), house.enter("exec sleep 1000")
+    # Short: a socket's path has 107 bytes.
+    master = f"/tmp/kgpud-reload-{os.getpid()}"
+    house.enter("exec sleep 1000", "-M", f"-S{master}")
     house.reload()
+    # A new session on a connection that the elder has.
+    assert house.pod.ssh(f"-S{master}", "echo $((6 * 7))").stdout == b"42\n"
 
     def used() -> str:
         return str(house.pod.view()["idle"]["last_activity_at"])
