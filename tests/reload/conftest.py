@@ -8,18 +8,24 @@ import pytest
 
 from tests.e2e.serve import write_config
 
-from .house import House, standing
+from .house import Cluster, House, standing
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     state = tmp_path_factory.mktemp("cluster") / "state"
     argv = [sys.executable, "-m", "kgpud", "local-cluster", "--state", str(state)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         assert process.stdout
-        yield Path(json.loads(process.stdout.readline())["kubeconfig"])
+        kubeconfig = Path(json.loads(process.stdout.readline())["kubeconfig"])
+        yield Cluster(process, kubeconfig)
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.fixture
+def kubeconfig(cluster: Cluster) -> Path:
+    return cluster.kubeconfig
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,21 @@ from tests.e2e.serve import front, kgpud
 EMAIL = "a@example.org"
 
 Client = subprocess.Popen[bytes]
+
+
+@dataclass
+class Cluster:
+    process: subprocess.Popen[bytes]
+    kubeconfig: Path
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Have it answer nothing while the block runs."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
 
 @dataclass
@@ -91,7 +107,9 @@ class House:
 
 
 @contextmanager
-def standing(config: Path, env: Mapping[str, str] | None = None) -> Iterator[House]:
+def standing(
+    config: Path, env: Mapping[str, str] | None = None, *, gpus: int = 0
+) -> Iterator[House]:
     """Run a daemon and rent a pod; whatever became of it, no daemon is left afterwards."""
     token = asyncio.run(signed_up(config))
     argv = [sys.executable, "-m", "kgpud", "serve", "--config", str(config)]
@@ -103,7 +121,7 @@ def standing(config: Path, env: Mapping[str, str] | None = None) -> Iterator[Hou
         assert first.poll() is None, log.read_text()
         dev = front(config, first, token)
         key = config.parent / "key"
-        pod = rent(dev, key if key.exists() else make_key(key))
+        pod = rent(dev, key if key.exists() else make_key(key), gpu_count=gpus)
         house = House(config, first, dev, pod)
         try:
             yield house

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,7 +15,7 @@ import pytest
 
 from tests.e2e.dev import eventually
 
-from .house import EMAIL, House, finished, of_config
+from .house import EMAIL, House, finished, of_config, standing
 from .knocking import knocking
 
 
@@ -135,12 +136,13 @@ def test_an_elders_session_counts_as_use_and_ends_with_its_rental(house: House) 
 
 
 @pytest.mark.slow
-def test_credits_that_run_out_end_an_elders_session(house: House) -> None:
-    house.kgpud("user", "credit", "--note", "a test", EMAIL, "--", "-99990")
-    client = house.enter("exec sleep 1000")
-    house.reload()
-    code, _, said = finished(client, seconds=90)
-    assert (code, b"the balance ran out" in said) == (255, True)
+def test_credits_that_run_out_end_an_elders_session(config: Path) -> None:
+    with standing(config, gpus=1) as house:
+        house.kgpud("user", "credit", "--note", "a test", EMAIL, "--", "-99990")
+        client = house.enter("exec sleep 1000")
+        house.reload()
+        code, _, said = finished(client, seconds=90)
+        assert (code, b"the balance ran out" in said) == (255, True)
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.e2e.dev import eventually
-from tests.e2e.serve import write_config
+import pytest
 
-from .house import House, finished, heir_of, of_config, standing
+from tests.e2e.dev import eventually, output
+from tests.e2e.serve import free_port, write_config
+
+from .house import Cluster, House, finished, heir_of, of_config, standing
 from .systemd import Systemd
 
 
@@ -25,47 +27,54 @@ def refused(house: House) -> Iterator[list[str]]:
         asking.join(60)
 
 
-def begin_to_write(state: Path) -> sqlite3.Connection:
-    """Lock the store against every writer."""
-    other = sqlite3.connect(state / "kgpud.sqlite3", timeout=30, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    return other
-
-
-def test_the_old_daemon_goes_on_where_no_new_one_comes_up(config: Path) -> None:
+def test_the_old_daemon_goes_on_where_no_new_one_comes_up(config: Path, cluster: Cluster) -> None:
     with Systemd() as systemd, standing(config, systemd.env) as house:
         client = house.enter("cat")
         first = house.owner()
         good = config.read_text()
         config.write_text(good + "[colours]\nred = 1\n")
         assert "colours: unknown setting" in house.refused_reload()
-        config.write_text(good.replace(str(house.state), str(house.state) + "2"))
-        assert "that takes a restart" in house.refused_reload()
         config.write_text(good)
         with refused(house) as why:
             heir_of(house, first.pid).kill()
         assert "it ended before it could serve" in why[0]
-        # And when it had the store already.
-        with refused(house) as why, closing(begin_to_write(house.state)):
+        # And when it has the store already: it waits for the cluster's first list.
+        with refused(house) as why, cluster.silent():
             eventually(lambda: len(house.events("handover.goes")) == 1)
             held = house.pod.start("echo held")
             house.clients.append(held)
-            heir_of(house, first.pid).kill()
+            heir = heir_of(house, first.pid)
+            eventually(lambda: [file for file in heir.open_files() if "sqlite" in file.path])
+            heir.kill()
         assert "it ended before it served" in why[0]
         assert finished(held)[:2] == (0, b"held\n")
         assert house.owner() == first
         assert of_config(config) == [first]
         assert house.pod.view()["ready"]
         assert finished(client, said=b"still here\n")[:2] == (0, b"still here\n")
-        assert len(house.events("handover.failed")) == 4
+        assert len(house.events("handover.failed")) == 3
         second = house.reload()
         assert house.first.wait(20) == 0
         failed = ["RELOADING=1", "READY=1"]
-        told = ["READY=1", *failed * 4, "RELOADING=1", f"MAINPID={second.pid}", "READY=1"]
+        told = ["READY=1", *failed * 3, "RELOADING=1", f"MAINPID={second.pid}", "READY=1"]
         assert systemd.told_by(first.pid) == told
         second.terminate()
         second.wait(20)
         assert systemd.told_by(second.pid) == ["STOPPING=1"]
+
+
+@pytest.mark.slow
+def test_addresses_may_change_and_the_state_folder_may_not(house: House) -> None:
+    file, good = house.config, house.config.read_text()
+    file.write_text(good.replace(str(house.state), f"{house.state}2"))
+    assert "that takes a restart" in house.refused_reload()
+    before = house.dev.env["KGPU_API_BASE"].split("/")[2]
+    after = f"127.0.0.1:{free_port()}"
+    file.write_text(good.replace(before, after))
+    house.reload()
+    assert house.first.wait(20) == 0
+    assert b"v100" in output(["curl", "-sSf", f"http://{after}/v1/gpu-models"])
+    output(["curl", "-sSf", f"http://{before}/v1/gpu-models"], code=7)
 
 
 def test_only_those_are_lost_whose_own_daemon_dies(house: House) -> None:
