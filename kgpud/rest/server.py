@@ -23,7 +23,7 @@ _FIRST_WORD_SECONDS = 1.0
 class _Connection(RequestHandler):
     """A connection whose requests may be no HTTP at all, and whose client may go meanwhile."""
 
-    __slots__ = ("fresh", "lasts", "owed", "stops_when_gone")
+    __slots__ = ("fresh", "lasts", "owed", "stops_when_gone", "streams")
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
         super().__init__(*args, **options)
@@ -31,7 +31,7 @@ class _Connection(RequestHandler):
         # Nothing came yet, but the first request must be on its way.
         self.fresh = True
         self.owed = False
-        self.lasts = False
+        self.lasts = self.streams = False
 
     def data_received(self, data: bytes) -> None:
         """Owe an answer from a request's first byte on."""
@@ -46,7 +46,7 @@ class _Connection(RequestHandler):
             resp.force_close()
         sent = await super().finish_response(request, resp, start_time)
         self.owed = bool(self._messages)
-        self.lasts = self.stops_when_gone = False
+        self.lasts = self.streams = self.stops_when_gone = False
         return sent
 
     async def end(self, seconds: float) -> None:
@@ -96,6 +96,12 @@ def let_last(request: web.BaseRequest) -> None:
     """Say that what answers this request needs no store from here on: it may outlive its core."""
     if isinstance(request.protocol, _Connection):
         request.protocol.lasts = True
+
+
+def endless(request: web.BaseRequest) -> None:
+    """Say that nobody should wait for the end of this answer: the client asks again."""
+    if isinstance(request.protocol, _Connection):
+        request.protocol.streams = True
 
 
 class _Server(web.Server):
@@ -154,7 +160,8 @@ class Runner(web.AppRunner):
         async with asyncio.TaskGroup() as ends:
             for connection in self._connections():
                 if not connection.lasts:
-                    ends.create_task(connection.end(_CANCEL_SECONDS))
+                    seconds = _TICK_SECONDS if connection.streams else _CANCEL_SECONDS
+                    ends.create_task(connection.end(seconds))
 
     def _all_have_spoken(self) -> bool:
         return not any(connection.fresh for connection in self._connections())
@@ -162,8 +169,7 @@ class Runner(web.AppRunner):
     def _owes_nothing(self) -> bool:
         """Tell whether nobody waits for an answer that will come soon."""
         return not any(
-            # A GET's is long where it goes on for ever; who asked for that asks again.
-            connection.owed and not connection.lasts and not connection.stops_when_gone
+            connection.owed and not connection.lasts and not connection.streams
             for connection in self._connections()
         )
 

@@ -13,7 +13,7 @@ from kgpud.rest.call import Call, Services
 from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
 from kgpud.rest.route import Complete, Route
-from kgpud.rest.server import let_last, stop_when_gone
+from kgpud.rest.server import endless, let_last, stop_when_gone
 from kgpud.rest.shapes.base import Answer
 from kgpud.rest.shapes.pages import Page
 from kgpud.rest.shapes.streams import Stream
@@ -132,6 +132,7 @@ async def send(request: web.Request, stream: Stream) -> web.StreamResponse:
     response = web.StreamResponse(headers=headers)
     response.content_type = stream.media_type
     response.charset = "utf-8"
+    endless(request)
     async with aclosing(stream.chunks) as chunks:
         await response.prepare(request)
         if request.method != "HEAD":
