@@ -66,6 +66,12 @@ async def execute(cluster: Cluster) -> None:
     await run(Executor(cluster), pod, ["true"], output_limit=1, timeout=20)
 
 
+async def read_log(cluster: Cluster) -> None:
+    async with cluster.log("stays", "main", {}) as lines:
+        async for _ in lines:
+            break
+
+
 # What the daemon can't do any more without each verb.
 USES: dict[tuple[str, str], Callable[[Cluster], Awaitable[object]]] = {
     ("pods", "create"): lambda cluster: cluster.create_pod({**POD, "metadata": {"name": "more"}}),
@@ -75,6 +81,7 @@ USES: dict[tuple[str, str], Callable[[Cluster], Awaitable[object]]] = {
     ("pods", "watch"): lambda cluster: first(cluster.watch_pods("1")),
     ("pods/exec", "create"): execute,
     ("pods/exec", "get"): execute,
+    ("pods/log", "get"): read_log,
     ("secrets", "create"): lambda cluster: cluster.create_secret(SECRET),
     ("secrets", "delete"): lambda cluster: cluster.delete_secret("s"),
     ("secrets", "patch"): lambda cluster: cluster.patch_secret("s", {"metadata": {}}),

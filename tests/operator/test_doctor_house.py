@@ -1,0 +1,89 @@
+"""What the doctor finds in the state folder."""
+
+import asyncio
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kgpud import statefolder
+from kgpud.config import Config
+from kgpud.doctor import house
+from kgpud.doctor.findings import Verdict
+from store.db import Database
+from tests.e2e.dev import make_key
+
+from .doctoring import found_by
+
+
+async def test_a_database_that_can_not_be_written_fails(patient_config: Config) -> None:
+    path = patient_config.state / statefolder.DATABASE
+    assert (await found_by(house.database, patient_config))["database"].verdict is Verdict.SKIP
+    patient_config.state.mkdir(mode=0o700)
+    async with Database.open(path):
+        found = (await found_by(house.database, patient_config))["database"]
+        assert found.verdict is Verdict.OK, found
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        found = (await found_by(house.database, patient_config))["database"]
+        assert (found.verdict, "locked" in found.detail) == (Verdict.FAIL, True), found
+        other.execute("ROLLBACK")
+        version = other.execute("PRAGMA user_version").fetchone()[0]
+        for wrong, verdict in ((version - 1, Verdict.WARN), (version + 9, Verdict.FAIL)):
+            other.execute(f"PRAGMA user_version = {wrong}")
+            found = (await found_by(house.database, patient_config))["database"]
+            assert found.verdict is verdict, found
+    other.close()
+    path.write_bytes(b"garbage" * 1000)
+    for tail in ("-wal", "-shm"):
+        path.with_name(path.name + tail).unlink(missing_ok=True)
+    found = (await found_by(house.database, patient_config))["database"]
+    assert (found.verdict, "not a database" in found.detail) == (Verdict.FAIL, True), found
+
+
+async def _make_database(path: Path) -> None:
+    async with Database.open(path):
+        pass
+
+
+@pytest.fixture
+def read_only(patient_config: Config) -> Iterator[Path]:
+    """The database's file, which nobody may write, root included."""
+    patient_config.state.mkdir(mode=0o700)
+    path = patient_config.state / statefolder.DATABASE
+    asyncio.run(_make_database(path))
+    path.chmod(0o400)
+    if (locked := subprocess.run(["chattr", "+i", str(path)], capture_output=True)).returncode:
+        try:
+            path.open("r+b").close()
+        except PermissionError:
+            pass
+        else:
+            pytest.skip(f"root can write anything here: {locked.stderr.decode().strip()}")
+    yield path
+    subprocess.run(["chattr", "-i", str(path)], capture_output=True)
+
+
+async def test_a_database_that_is_read_only_fails(read_only: Path, patient_config: Config) -> None:
+    found = (await found_by(house.database, patient_config))["database"]
+    assert found.verdict is Verdict.FAIL, found
+    assert str(read_only) in found.remedy
+
+
+async def test_a_state_folder_or_host_key_that_others_can_read_is_named(
+    patient_config: Config,
+) -> None:
+    state = patient_config.state
+    state.mkdir(mode=0o755)
+    assert (await found_by(house.folder, patient_config))["state folder"].verdict is Verdict.WARN
+    state.chmod(0o700)
+    assert (await found_by(house.folder, patient_config))["state folder"].verdict is Verdict.OK
+    key = state / statefolder.HOST_KEY
+    make_key(key)
+    assert (await found_by(house.host_key, patient_config))["host key"].verdict is Verdict.OK
+    key.chmod(0o644)
+    assert "644" in (await found_by(house.host_key, patient_config))["host key"].detail
+    key.write_text("-----BEGIN nonsense")
+    assert (await found_by(house.host_key, patient_config))["host key"].verdict is Verdict.FAIL
