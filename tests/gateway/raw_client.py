@@ -1,6 +1,6 @@
 """An SSH client that says whatever a test wants, in any order. Shares no code with asyncssh.
 
-It speaks curve25519-sha256 and aes128-gcm@openssh.com (RFC 4253, 8731, 5647).
+It speaks curve25519-sha256 (RFC 4253, 8731) and one cipher of `raw_ciphers`.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from .raw_ciphers import MAKE, TO_CLIENT, TO_SERVER, Guard
 
 DISCONNECT, IGNORE, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 5, 6, 7
 KEXINIT, NEWKEYS, ECDH_INIT, ECDH_REPLY = 20, 21, 30, 31
@@ -23,6 +24,7 @@ CHANNEL_OPEN, CHANNEL_CONFIRMED, CHANNEL_REFUSED = 90, 91, 92
 CHANNEL_DATA, CHANNEL_EXTENDED_DATA, CHANNEL_REQUEST, CHANNEL_SUCCESS = 94, 95, 98, 99
 
 SECONDS = 20.0
+GCM = "aes128-gcm@openssh.com"
 
 
 class Closed(Exception):
@@ -50,13 +52,18 @@ def strings(data: bytes) -> list[bytes]:
 
 class RawClient:
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: bytes
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        version: bytes,
+        cipher: str,
     ) -> None:
+        self._cipher = cipher
         self._reader, self._writer = reader, writer
         self._version = version
         self._server_version = b""
-        self._send_key: tuple[AESGCM, bytearray] | None = None
-        self._receive_key: tuple[AESGCM, bytearray] | None = None
+        self._send_guard: Guard | None = None
+        self._receive_guard: Guard | None = None
         self._unsent = bytearray()
         self.session_id = b""
         self.offers: list[list[str]] = []
@@ -66,12 +73,17 @@ class RawClient:
     @classmethod
     @asynccontextmanager
     async def connected(
-        cls, port: int, version: bytes = b"SSH-2.0-raw", *, source: str = "127.0.0.1"
+        cls,
+        port: int,
+        version: bytes = b"SSH-2.0-raw",
+        *,
+        source: str = "127.0.0.1",
+        cipher: str = GCM,
     ) -> AsyncIterator["RawClient"]:
         """Connect and exchange versions, no more."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
         try:
-            client = cls(reader, writer, version)
+            client = cls(reader, writer, version, cipher)
             writer.write(version + b"\r\n")
             try:
                 async with asyncio.timeout(SECONDS):
@@ -86,10 +98,15 @@ class RawClient:
     @classmethod
     @asynccontextmanager
     async def ready(
-        cls, port: int, version: bytes = b"SSH-2.0-raw", *, source: str = "127.0.0.1"
+        cls,
+        port: int,
+        version: bytes = b"SSH-2.0-raw",
+        *,
+        source: str = "127.0.0.1",
+        cipher: str = GCM,
     ) -> AsyncIterator["RawClient"]:
         """Connect up to where authentication begins."""
-        async with cls.connected(port, version, source=source) as client:
+        async with cls.connected(port, version, source=source, cipher=cipher) as client:
             await client.exchange_keys()
             await client.ask_for(b"ssh-userauth")
             yield client
@@ -162,17 +179,20 @@ class RawClient:
         self.session_id = self.session_id or digest
 
         def derived(letter: bytes, size: int) -> bytes:
-            return hashlib.sha256(shared + digest + letter + self.session_id).digest()[:size]
+            key = hashlib.sha256(shared + digest + letter + self.session_id).digest()
+            while len(key) < size:
+                key += hashlib.sha256(shared + digest + key).digest()
+            return key[:size]
 
         if before_newkeys:
             self.put(before_newkeys)
         await self.send(bytes([NEWKEYS]))
         assert (await self.receive())[0] == NEWKEYS
-        self._send_key = AESGCM(derived(b"C", 16)), bytearray(derived(b"A", 12))
-        self._receive_key = AESGCM(derived(b"D", 16)), bytearray(derived(b"B", 12))
+        self._send_guard = MAKE[self._cipher](derived, TO_SERVER)
+        self._receive_guard = MAKE[self._cipher](derived, TO_CLIENT)
 
     def kexinit(self) -> bytes:
-        cipher, mac = b"aes128-gcm@openssh.com", b"hmac-sha2-256-etm@openssh.com"
+        cipher, mac = self._cipher.encode(), b"hmac-sha2-256-etm@openssh.com"
         lists = [self.kex, b"ssh-ed25519", cipher, cipher, mac, mac, b"none", b"none", b"", b""]
         return bytes([KEXINIT]) + os.urandom(16) + b"".join(map(string, lists)) + bytes(5)
 
@@ -193,31 +213,30 @@ class RawClient:
             assert payload[0] not in (USERAUTH_FAILURE, CHANNEL_REFUSED), payload
         return strings(payload[9:])[0]
 
+    def put_body(self, body: bytes, size: int | None = None) -> None:
+        """Add a packet of padding length, payload and padding, whose length may be a lie."""
+        assert self._send_guard
+        self._unsent += self._send_guard.seal(len(body) if size is None else size, body)
+
     def _packed(self, payload: bytes) -> bytes:
-        encrypted = self._send_key is not None
-        padding = -(len(payload) + (1 if encrypted else 5)) % 16
+        guard = self._send_guard
+        padding = -(len(payload) + (1 if guard else 5)) % 16
         padding += 16 if padding < 4 else 0
         plain = bytes([padding]) + payload + bytes(padding)
-        length = struct.pack(">I", len(plain))
-        if self._send_key is None:
-            return length + plain
-        cipher, nonce = self._send_key
-        sealed = cipher.encrypt(bytes(nonce), plain, length)
-        _count(nonce)
-        return length + sealed
+        if guard is None:
+            return struct.pack(">I", len(plain)) + plain
+        return guard.seal(len(plain), plain)
 
     async def _receive(self) -> bytes:
         try:
             async with asyncio.timeout(SECONDS):
-                length = await self._reader.readexactly(4)
-                tag = 16 if self._receive_key else 0
-                body = await self._reader.readexactly(struct.unpack(">I", length)[0] + tag)
+                head, guard = await self._reader.readexactly(4), self._receive_guard
+                size = guard.size(head) + guard.tag if guard else struct.unpack(">I", head)[0]
+                body = await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
             raise Closed from None
-        if self._receive_key is not None:
-            cipher, nonce = self._receive_key
-            body = cipher.decrypt(bytes(nonce), body, length)
-            _count(nonce)
+        if guard:
+            body = guard.open(head, body)
         return body[1 : -body[0]]
 
 
@@ -242,9 +261,3 @@ def _name_lists(data: bytes) -> list[list[str]]:
         found.append(data[4 : 4 + length].decode().split(","))
         data = data[4 + length :]
     return found
-
-
-def _count(nonce: bytearray) -> None:
-    """Increment a GCM nonce's invocation counter (RFC 5647, 7.1)."""
-    counter = (int.from_bytes(nonce[4:], "big") + 1) % 2**64
-    nonce[4:] = counter.to_bytes(8, "big")

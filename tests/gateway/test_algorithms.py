@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway import algorithms
 from gateway.admission import Limits
@@ -172,3 +173,26 @@ async def test_real_clients_get_in(tmp_path: Path, identities: dict[str, str], c
     assert [one.client.startswith(client) for one in front.core.opened_by] == [True], said
     assert b"no longer opens the rental" in said
     assert process.returncode == 255
+
+
+@pytest.mark.parametrize("cipher", ["chacha20-poly1305@openssh.com", "aes256-ctr"])
+async def test_who_could_have_gcm_and_wants_something_else_is_told_as_by_sshd(
+    tmp_path: Path, identities: dict[str, str], cipher: str
+) -> None:
+    async with door(tmp_path) as front:
+        front.core.everybody = "rental"
+        command = CLIENTS["OpenSSH_"].format(port=front.port, host="", **identities)
+        with capture_logs() as logs:
+            process = await asyncio.create_subprocess_exec(
+                *command.replace(" -i ", f" -c {cipher} -i ").split(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            said, _ = await process.communicate()
+    assert said.decode().split("\r\n")[0].rstrip() == (
+        f"Unable to negotiate with 127.0.0.1 port {front.port}: no matching cipher found. "
+        f"Their offer: {','.join(FAST_CIPHERS)}"
+    )
+    assert process.returncode == 255
+    assert [entry for entry in logs if entry["log_level"] == "error"] == []

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .fake_api import Call, eventually
+from .raw_ciphers import MAKE
 from .raw_client import CHANNEL_DATA, IGNORE, RawClient, string
 from .through import EOF, cat, credit, data, echoed, through
 
@@ -130,11 +131,31 @@ def replayed(client: RawClient) -> None:
 
 
 def too_long(client: RawClient) -> None:
-    client._unsent += struct.pack(">I", 1 << 20) + bytes(100)
+    client.put_body(bytes(96), 1 << 20)
 
 
 def too_short(client: RawClient) -> None:
-    client._unsent += struct.pack(">I", 8) + bytes(100)
+    client.put_body(bytes(96), 8)
+
+
+def of_no_length(client: RawClient) -> None:
+    client.put_body(bytes(96), 0)
+
+
+def of_an_odd_length(client: RawClient) -> None:
+    client.put_body(bytes([4]) + data(b"x" * 10) + bytes(5))
+
+
+def more_padding_than_packet(client: RawClient) -> None:
+    client.put_body(bytes([255]) + data(b"x" * 17) + bytes(4))
+
+
+def nothing_but_padding(client: RawClient) -> None:
+    client.put_body(bytes([31]) + bytes(31))
+
+
+def no_padding(client: RawClient) -> None:
+    client.put_body(bytes([0]) + data(b"x" * 22))
 
 
 def unknown_channel(client: RawClient) -> None:
@@ -170,6 +191,7 @@ def long_credit(client: RawClient) -> None:
     client.put(credit(1) + b"x")
 
 
+@pytest.mark.parametrize("cipher", MAKE)
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -178,6 +200,11 @@ def long_credit(client: RawClient) -> None:
         replayed,
         too_long,
         too_short,
+        of_no_length,
+        of_an_odd_length,
+        more_padding_than_packet,
+        nothing_but_padding,
+        no_padding,
         unknown_channel,
         after_eof,
         longer_than_the_packet,
@@ -189,10 +216,12 @@ def long_credit(client: RawClient) -> None:
     ],
 )
 async def test_a_malformed_packet_ends_the_connection(
-    tmp_path: Path, wrong: Callable[[RawClient], None]
+    tmp_path: Path, wrong: Callable[[RawClient], None], cipher: str
 ) -> None:
     async with through(tmp_path, cat) as bench, bench.raw() as other:
-        async with bench.raw() as client:
+        async with bench.raw(cipher=cipher) as client:
+            await client.send(data(b"well"))
+            assert await echoed(client, 4) == b"well"
             wrong(client)
             await client.flush()
             await client.ends()

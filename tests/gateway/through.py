@@ -25,6 +25,7 @@ from .raw_client import (
     CHANNEL_DATA,
     CHANNEL_REQUEST,
     CHANNEL_SUCCESS,
+    GCM,
     USERAUTH_SUCCESS,
     RawClient,
     session_open,
@@ -84,9 +85,9 @@ class Bench:
             yield connection
 
     @asynccontextmanager
-    async def raw(self, *, run: bool = True) -> AsyncIterator[RawClient]:
+    async def raw(self, *, run: bool = True, cipher: str = GCM) -> AsyncIterator[RawClient]:
         """A client that says what a test wants, with channel 0 open and a command running."""
-        async with RawClient.ready(self.port) as client:
+        async with RawClient.ready(self.port, cipher=cipher) as client:
             await client.send(signed(client, make_key()))
             assert (await client.receive())[0] == USERAUTH_SUCCESS
             if run:
