@@ -72,6 +72,8 @@ _HEADERS = {
     "WWW-Authenticate": ("That a bearer token is asked for.", {"type": "string"}),
 }
 
+# Under which name an answer has what is a parameter of other paths.
+_IDS = {"pod_id": "pod_id", "object_id": "object_id", "user": "user_id"}
 _OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
 
 
@@ -88,7 +90,7 @@ def describe(routes: Sequence[Route], *, api_base: str, version: str) -> Json:
     paths: Json = {}
     for route in described:
         path = paths.setdefault(route.path.removeprefix(_PREFIX), {})
-        path[route.method.lower()] = _operation(route)
+        path[route.method.lower()] = _operation(route, described)
     return {
         "openapi": "3.1.0",
         "info": _info(version, api_base),
@@ -126,7 +128,7 @@ def _tags(routes: Iterable[Route]) -> list[str]:
     return list(dict.fromkeys(_tag(route) for route in routes))
 
 
-def _operation(route: Route) -> Json:
+def _operation(route: Route, routes: Sequence[Route]) -> Json:
     summary, _, rest = route.about.partition("\n\n")
     operation: Json = {
         "operationId": route.operation_id,
@@ -135,13 +137,13 @@ def _operation(route: Route) -> Json:
         "description": rest or summary,
         "security": _SECURITY[route.access],
         "parameters": list(_parameters(route)),
-        "responses": {"200": _success(route), **_failures(route)},
+        "responses": {"200": _success(route, routes), **_failures(route)},
     }
     if route.body:
         content: Json = {"schema": _ref(route.body)}
         if route.body.examples:
             content["example"] = route.body.examples[0]
-        needed = not route.body.may_be_empty
+        needed = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": needed, "content": {"application/json": content}}
     return operation
 
@@ -180,7 +182,7 @@ def _parameter(parameter: Parameter, where: str) -> Json:
     }
 
 
-def _success(route: Route) -> Json:
+def _success(route: Route, routes: Sequence[Route]) -> Json:
     content: Json = {}
     headers = ["X-Request-ID"]
     for answer in _answers(route):
@@ -190,7 +192,27 @@ def _success(route: Route) -> Json:
             content["application/json"] = _content(answer)
         if get_origin(answer) is Page:
             headers.append("Link")
-    return {"description": "Done.", "headers": _headers(headers), "content": content}
+    links = _links(route, routes)
+    return {
+        "description": "Done.",
+        "headers": _headers(headers),
+        "content": content,
+        **({"links": links} if links else {}),
+    }
+
+
+def _links(route: Route, routes: Sequence[Route]) -> Json:
+    """Return what can be done next with what was just made, by the id in its answer."""
+    fields = getattr(route.answer, "model_fields", {}) if route.method == "POST" else {}
+    return {
+        after.operation_id: {
+            "operationId": after.operation_id,
+            "parameters": {name: f"$response.body#/{field}"},
+        }
+        for name, field in _IDS.items()
+        for after in routes
+        if field in fields and f"{{{name}}}" in after.path and _tag(after) == _tag(route)
+    }
 
 
 def _content(answer: Any) -> Json:  # noqa: ANN401 - a type or a generic

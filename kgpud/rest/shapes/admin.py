@@ -13,6 +13,11 @@ _ADA = "ada@example.org"
 _USER_ID = "acct_5f3c9a2b7d1e4806"
 
 UserName = Annotated[str, Field(min_length=3, max_length=320)]
+# What the service takes for one, as a pattern.
+Email = Annotated[
+    str,
+    Field(min_length=3, max_length=320, json_schema_extra={"pattern": r"^[^\s@]+@[^\s@]+$"}),
+]
 Label = Annotated[str, Field(max_length=200)]
 # SQLite's integers end at 2**63; a balance never comes near.
 Credits = Annotated[int, Field(ge=-(10**12), le=10**12)]
@@ -61,7 +66,7 @@ class UserQuery(PageQuery):
 class NewUser(Body):
     """An account to make. It is pending until it is approved."""
 
-    email: UserName
+    email: Email
     name: Label = ""
     """What people call them; left out, the e-mail address's first part."""
     role: Role = "user"
