@@ -201,6 +201,9 @@ class FakeApi:
                     seen = version
                     await send(response, event)
             await changed.wait()
+            if request.transport is None:
+                # Whoever watched is gone.
+                break
         return response
 
 
