@@ -6,9 +6,10 @@ done is drawn from a seed; when it meets the services' own work is up to the eve
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from kgpud.billing import begun, cost
 from kgpud.errors import UserError
@@ -56,6 +57,7 @@ class Model:
         self._random = Random(seed)
         self._ran: dict[str, Ran] = {}
         self._quota = dict.fromkeys(EMAILS, 4)
+        self._crashed_at = 0
         actions: dict[Action, int] = {
             self._rent: 5,
             self._release: 2,
@@ -84,7 +86,7 @@ class Model:
         """Do one thing, and check."""
         if self.house.world is None and self._random.random() < 0.6:
             self.done.append("boot")
-            await self.house.boot()
+            await self._boot()
         else:
             (action,) = self._random.choices(self._actions, self._weights)
             self.done.append(action.__name__)
@@ -205,21 +207,29 @@ class Model:
                 assert "deletionTimestamp" in pod["metadata"], rental
         await self.house.settle()
 
+    async def _boot(self) -> None:
+        """Come back; what the crash met in the middle was either done by then or never."""
+        await self.house.boot()
+        for rental in await self._world.rentals.list(Which(active=False)):
+            self._stop(rental.pod_id, self._crashed_at)
+
     async def _crash(self) -> None:
+        self._crashed_at = self._passed
         await self.house.crash()
 
     async def _crash_amid(self) -> None:
         if self.house.world is None:
             return
         rental = await self._live()
-        works = [self._rent_one(EMAILS[0]), self._charge()]
+        works: list[Coroutine[Any, Any, Any]] = [self._rent_one(EMAILS[0]), self._charge()]
         if rental is not None:
-            works.append(self._let_go(rental))
+            works.append(self._world.rentals.release(None, rental.pod_id))
         self._random.shuffle(works)
         work = works.pop()
         for other in works:
             other.close()
         await self.house.crash_amid(work, self._random.randint(0, _TURNS))
+        self._crashed_at = self._passed
 
     # What holds after each of them.
 
@@ -266,10 +276,6 @@ class Model:
                 account.account_id, wish(gpu_model=model, gpu_count=gpus)
             )
 
-    async def _let_go(self, rental: Rental) -> None:
-        await self._world.rentals.release(None, rental.pod_id)
-        self._stop(rental.pod_id)
-
     async def _live(self) -> Rental | None:
         if self.house.world is None:
             return None
@@ -283,10 +289,10 @@ class Model:
         self.house.api.run(name, self.house.clock.now_ms())
         self._ran[name] = Ran(self._passed)
 
-    def _stop(self, name: str) -> None:
+    def _stop(self, name: str, at: int | None = None) -> None:
         ran = self._ran.get(name)
         if ran is not None and ran.until is None:
-            ran.until = self._passed
+            ran.until = self._passed if at is None else at
 
     @property
     def _passed(self) -> int:
