@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,17 @@ class Child:
             method, self.root + path, headers=headers, **options
         ) as response:
             return response.status, await response.json(content_type=None)
+
+    async def eventually(
+        self, path: str, token: str, true: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Ask until something is true of the answer; return it."""
+        async with asyncio.timeout(BOUND):
+            while True:
+                _, answer = await self.call("GET", path, token)
+                if true(answer):
+                    return dict(answer)
+                await asyncio.sleep(0.05)
 
     def said(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of one event."""

@@ -42,10 +42,14 @@ _TURNS = 60
 
 @dataclass
 class Ran:
-    """When a container ran, in milliseconds that passed; `until` is None while it does."""
+    """When a container ran, in milliseconds that passed; `until` is None while it does.
+
+    `unseen` says that it ended while nobody looked: who releases it then pays until the release.
+    """
 
     since: int
     until: int | None = None
+    unseen: bool = False
 
 
 class Model:
@@ -255,10 +259,14 @@ class Model:
 
     def _check_bill(self, rental: Rental) -> None:
         ran = self._ran.get(rental.pod_id)
-        if ran is None:
+        if ran is None or rental.started_at is None:
+            # It never ran, or its end was accepted before anybody saw it run.
             assert (rental.charged_minutes, rental.started_at) == (0, None)
+            assert ran is None or rental.ended_at is not None or not self._seen
             return
         most = begun(ran.since, self._passed if ran.until is None else ran.until)
+        if ran.unseen and rental.end_reason in ("returned", "out_of_credits"):
+            return
         assert rental.charged_minutes <= most, (rental, ran)
         assert rental.cost == cost(rental.rate_per_hour, rental.charged_minutes)
         if rental.ended_at is not None:
@@ -293,6 +301,11 @@ class Model:
         ran = self._ran.get(name)
         if ran is not None and ran.until is None:
             ran.until = self._passed if at is None else at
+            ran.unseen = not self._seen
+
+    @property
+    def _seen(self) -> bool:
+        return self.house.world is not None and self.house.world.view.connected
 
     @property
     def _passed(self) -> int:
