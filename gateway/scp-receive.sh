@@ -31,7 +31,10 @@ copy() {
   [ "$1" -gt 0 ] && [ "$2" -gt 0 ] || return 0
   left=$2
   if [ -z "$why" ]; then
-    said=$(dd bs="$1" count="$2" iflag=fullblock 2>&1 >&5) && return 0
+    if said=$(dd bs="$1" count="$2" iflag=fullblock 2>&1 >&5); then
+      [ "${said%%+*}" = "$2" ] || cut=1
+      return 0
+    fi
     left=${said%%+*} left=${left##*[!0-9]} left=$(($2 - ${left:-0}))
     failed
   fi
@@ -41,12 +44,21 @@ create() {
   said=$(dd of="$p" conv=notrunc count=0 </dev/null 2>&1) || failed
 }
 # file UMASK MODE-IF-NEW MODE-IF-OLD MTIME ATIME BLOCKS REST
+# As with scp, what an old file had more is cut off at the end, if all went well.
 file() {
-  opened='' mode=$2
+  opened='' mode=$2 old='' cut=''
   [ ! -e "$p" ] || mode=$3
+  [ ! -f "$p" ] || [ ! -s "$p" ] || [ ! -r "$p" ] || old=1
   umask "$1"
-  { opened=1; copy 65536 "$6"; copy "$7" 1; } 2>/dev/null 5>"$p"
+  if [ -n "$old" ]; then
+    { opened=1; copy 65536 "$6"; copy "$7" 1; } 2>/dev/null 5<>"$p"
+  else
+    { opened=1; copy 65536 "$6"; copy "$7" 1; } 2>/dev/null 5>"$p"
+  fi
   if [ -n "$opened" ]; then
+    [ -z "$old" ] || [ -n "$why$cut" ] ||
+      said=$(dd of="$p" bs=1 seek="$((65536 * $6 + $7))" count=0 </dev/null 2>&1) ||
+      failed 'truncate: '
     finish "$mode" "$4" "$5"
   else
     create

@@ -6,6 +6,7 @@ contents, whether it is still the same inode, and with -p its time.
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,24 @@ def test_up(both: Both, name: str) -> None:
     for server, old in zip((both.real, both.engine), before, strict=True):
         now = inodes(server.folder)
         assert {name: now.get(name) for name in old} == old
+
+
+@pytest.mark.parametrize("sent", [0, 100_000, 299_999, 300_000])
+def test_an_old_file_keeps_its_end_until_all_has_come(both: Both, sent: int) -> None:
+    """The client is cut off after so many of 300,000 bytes; there were 400,000."""
+    ends = []
+    for server in (both.real, both.engine):
+        old = server.folder / "old"
+        old.write_bytes(b"o" * 400_000)
+        stream = b"C0644 300000 new\n" + b"n" * sent + b"\0" * (sent == 300_000)
+        argv = [str(server.ssh), "pod", f"scp -t {old}"]
+        done = subprocess.run(argv, input=stream, capture_output=True, timeout=60)
+        data = old.read_bytes()
+        # How much of what was sent arrives is a matter of buffers.
+        assert 0 <= sent - data.count(b"n") < 65536
+        assert data == b"n" * data.count(b"n") + b"o" * data.count(b"o")
+        ends.append((len(data), done.returncode))
+    assert ends[0] == ends[1]
 
 
 def odd(top: Path) -> None:
