@@ -2,18 +2,23 @@
 
 from functools import partial
 
+import structlog
+
 from gateway import wrapper
 from gateway.beside import SECONDS, Beside
 from gateway.buffers import Incoming
 from gateway.dialling import connect
 from gateway.exec import Exec
-from gateway.link import LinkRefused
+from gateway.link import Link, LinkRefused
 from gateway.outcome import ExecRefused, Sink
-from gateway.protocols import ApiServerSource, PodRef
+from gateway.protocols import ApiServerSource, NoApiServer, PodRef
 from gateway.refusal import explain_refusal
 from gateway.settings import Rhythm
 
+log = structlog.get_logger()
+
 _RHYTHM = Rhythm()
+_UNAUTHORIZED = 401
 
 
 class Executor:
@@ -56,11 +61,23 @@ class Executor:
         query += [("command", word) for word in argv]
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
         try:
-            server = await self._source.api_server()
-            link, protocol = await connect(server, path, query, self._incoming)
+            link, protocol = await self._connect(path, query)
         except LinkRefused as error:
             raise ExecRefused(explain_refusal(error.status, error.body)) from None
+        except NoApiServer as error:
+            log.error("exec_without_credentials", why=str(error))  # noqa: TRY400 - no traceback
+            raise ExecRefused(explain_refusal(_UNAUTHORIZED, "")) from None
         beside = Beside(pod.name, partial(self._start_beside, pod), self._beside_seconds)
         running = Exec(link, beside, self._rhythm, nonce, protocol, sink, tty=tty)
         link.start(running)
         return running
+
+    async def _connect(self, path: str, query: list[tuple[str, str]]) -> tuple[Link, str]:
+        """Connect, once more where credentials were refused: they may have been replaced."""
+        try:
+            return await connect(await self._source.api_server(), path, query, self._incoming)
+        except LinkRefused as error:
+            if error.status != _UNAUTHORIZED:
+                raise
+        self._source.refused()
+        return await connect(await self._source.api_server(), path, query, self._incoming)

@@ -26,11 +26,19 @@ class ApiServer:
     server_name: str | None = None
 
 
+class NoApiServer(Exception):
+    """There is nothing to reach the API server with. The text is for operators."""
+
+
 class ApiServerSource(Protocol):
     """Where the gateway learns how to reach the API server, asked before every exec."""
 
     async def api_server(self) -> ApiServer:
-        """Return the current address and credentials."""
+        """Return the current address and credentials. Raises NoApiServer."""
+        ...
+
+    def refused(self) -> None:
+        """Take note that the credentials were refused: they may have been replaced."""
         ...
 
 

@@ -28,7 +28,7 @@ class Access:
 
     Files are read again every minute, a credential plugin is asked again before its answer ends,
     and both at once when the API server refused them. `monotonic` is a clock in seconds;
-    a plugin may take `plugin_seconds`.
+    a plugin may take `plugin_seconds`, `account` is the folder that a pod finds its token in.
     """
 
     def __init__(
@@ -37,10 +37,12 @@ class Access:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         plugin_seconds: float = plugin.SECONDS,
+        account: Path = kubeconfig.SERVICE_ACCOUNT,
     ) -> None:
         self._settings = settings
         self._monotonic = monotonic
         self._plugin_seconds = plugin_seconds
+        self._account = account
         self._lock = asyncio.Lock()
         self._loaded: Loaded | None = None
         self._good_until = float("-inf")
@@ -88,7 +90,9 @@ class Access:
     async def _load(self) -> None:
         try:
             loaded = await kubeconfig.load(
-                self._settings.kubeconfig, plugin_seconds=self._plugin_seconds
+                self._settings.kubeconfig,
+                plugin_seconds=self._plugin_seconds,
+                account=self._account,
             )
             self._take(loaded)
         except kubeconfig.BadKubeconfig as error:

@@ -9,10 +9,10 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
 
-from gateway.protocols import ApiServer
+from gateway.protocols import ApiServer, NoApiServer
 from kgpud.cluster import answers
 from kgpud.cluster.access import Access
-from kgpud.cluster.errors import Refused
+from kgpud.cluster.errors import ClusterError, Refused
 from kgpud.cluster.transport import WATCH_SECONDS, Transport, refusal, unreachable
 from kgpud.cluster_settings import Kubernetes
 
@@ -86,8 +86,15 @@ class Cluster:
         return cls.of(Kubernetes(kubeconfig, namespace=namespace))
 
     async def api_server(self) -> ApiServer:
-        """Return the current address and credentials."""
-        return await self._access.api_server()
+        """Return the current address and credentials. Raises gateway.protocols.NoApiServer."""
+        try:
+            return await self._access.api_server()
+        except ClusterError as error:
+            raise NoApiServer(str(error)) from error
+
+    def refused(self) -> None:
+        """Take note that an exec's credentials were refused."""
+        self._access.forget()
 
     async def about(self) -> About:
         """Ask which version it is and what time it has."""

@@ -20,6 +20,8 @@ from kgpud.cluster import plugin
 
 Object = dict[str, Any]
 
+#: Where Kubernetes projects a pod's token and its cluster's certificate authority.
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _FOREVER = float("inf")
 # How long what stands in files is believed: tokens there are replaced before they end.
 FILES_SECONDS = 60.0
@@ -60,12 +62,17 @@ class Loaded:
     seconds: float
 
 
-async def load(path: Path | None, *, plugin_seconds: float) -> Loaded:
-    """Read a kubeconfig, or the files of the pod we run in if None. Raises BadKubeconfig."""
+async def load(
+    path: Path | None, *, plugin_seconds: float, account: Path = SERVICE_ACCOUNT
+) -> Loaded:
+    """Read a kubeconfig, or the folder `account` of the pod we run in if it is None.
+
+    Raises BadKubeconfig.
+    """
     where = path or "in-cluster credentials"
     try:
         if path is None:
-            return _told(_in_cluster(), FILES_SECONDS)
+            return _told(_in_cluster(account), FILES_SECONDS)
         with tempfile.TemporaryDirectory(prefix="kgpud-") as folder:
             configuration, seconds = await _from_file(path, Path(folder), plugin_seconds)
             return _told(configuration, seconds)
@@ -76,10 +83,13 @@ async def load(path: Path | None, *, plugin_seconds: float) -> Loaded:
         raise BadKubeconfig(f"can't use {where}: {type(error).__name__}") from None
 
 
-def _in_cluster() -> Configuration:
+def _in_cluster(account: Path) -> Configuration:
     configuration = Configuration()
     config.load_incluster_config(  # type: ignore[no-untyped-call]
-        client_configuration=configuration, try_refresh_token=False
+        client_configuration=configuration,
+        try_refresh_token=False,
+        token_filename=str(account / "token"),
+        cert_filename=str(account / "ca.crt"),
     )
     return configuration
 

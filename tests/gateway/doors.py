@@ -64,6 +64,9 @@ class Nowhere:
     async def api_server(self) -> ApiServer:
         raise NotImplementedError
 
+    def refused(self) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class Key:

@@ -179,6 +179,9 @@ class FakeApi:
         url = f"{scheme}://127.0.0.1:{self.port}{self.prefix}"
         return ApiServer(url, ssl=self.tls, headers=self.headers)
 
+    def refused(self) -> None:
+        pass
+
     @property
     def executor(self) -> Executor:
         return Executor(self)

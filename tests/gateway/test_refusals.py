@@ -105,6 +105,9 @@ async def test_a_command_that_cannot_be_sent_asks_nobody() -> None:
         async def api_server(self) -> ApiServer:
             raise AssertionError
 
+        def refused(self) -> None:
+            pass
+
     with pytest.raises(ExecRefused, match="NUL"):
         await Executor(Unasked()).start(POD, Command(Kind.COMMAND, [b"\0"]), Recorder())
 

@@ -74,8 +74,14 @@ class Seconds:
 
 @asynccontextmanager
 async def client(
-    settings: Kubernetes, clock: Seconds | None = None, *, plugin_seconds: float = 20
+    settings: Kubernetes,
+    clock: Seconds | None = None,
+    *,
+    plugin_seconds: float = 20,
+    account: Path = Path("/nowhere"),
 ) -> AsyncIterator[Cluster]:
-    access = Access(settings, monotonic=clock or Seconds(), plugin_seconds=plugin_seconds)
+    access = Access(
+        settings, monotonic=clock or Seconds(), plugin_seconds=plugin_seconds, account=account
+    )
     async with Transport.open(access) as transport:
         yield Cluster(transport, access, "kgpu")

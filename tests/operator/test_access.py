@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from gateway.capture import run
 from gateway.executor import Executor
@@ -18,6 +19,8 @@ from tests.e2e.serve import free_port
 from .api import Api, Seconds, client, serving, write
 from .certificates import certificate, server_side
 from .installing import Installed
+
+POD = PodRef("kgpu", "nobody", "main")
 
 
 async def test_credentials_that_serve_are_kept_while_new_ones_can_not_be_had(
@@ -55,6 +58,51 @@ async def test_a_projected_token_is_read_again_from_beside_the_kubeconfig(tmp_pa
             clock.now += 61
             await it.list_pods()
     assert [one and one.split()[1] for one in api.heard] == ["first", "first", "second"]
+
+
+async def test_a_pod_of_the_cluster_uses_its_own_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, authority = Api(), certificate(tmp_path, 9)
+    (tmp_path / "ca.crt").write_bytes(authority.read_bytes())
+    (tmp_path / "token").write_text("first")
+    clock = Seconds()
+    async with serving(api.pods, server_side(authority)) as port:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+        async with client(Kubernetes(), clock, account=tmp_path) as it:
+            await it.list_pods()
+            # As the kubelet does it: an hour later, to the same name.
+            (tmp_path / "token").write_text("second")
+            clock.now += 61
+            await it.list_pods()
+    assert [one and one.split()[1] for one in api.heard] == ["first", "second"]
+    async with client(Kubernetes(), account=tmp_path / "none") as it:
+        with pytest.raises(Unreachable, match="can't use in-cluster credentials"):
+            await it.list_pods()
+
+
+async def test_an_exec_is_tried_again_with_the_token_that_took_the_old_ones_place(
+    tmp_path: Path,
+) -> None:
+    heard = []
+
+    async def answer(request: web.Request) -> web.Response:
+        heard.append(request.headers["Authorization"].split()[1])
+        return web.Response(status=401 if heard[-1] != "new" else 404)
+
+    async with serving(answer) as port:
+        path = write(tmp_path / "k", {"server": f"http://127.0.0.1:{port}"}, {"token": "old"})
+        async with client(Kubernetes(path)) as it:
+            await it.api_server()
+            path.write_text(path.read_text().replace("old", "new"))
+            with pytest.raises(ExecRefused, match="the pod is gone"):
+                await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
+            path.write_text("{")
+            it.refused()
+            with pytest.raises(ExecRefused, match="should run `kgpud doctor`"):
+                await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
+    assert heard == ["old", "new"]
 
 
 async def test_a_certificate_authority_that_is_replaced_is_believed(tmp_path: Path) -> None:
@@ -153,8 +201,7 @@ async def test_requests_and_execs_go_through_a_proxy_that_is_configured(
         await it.list_pods()
         assert proxy.asked == [f"CONNECT {target}"]
         with pytest.raises(ExecRefused, match="the pod is gone"):
-            pod = PodRef("kgpu", "nobody", "main")
-            await run(Executor(it), pod, ["true"], output_limit=1, timeout=20)
+            await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
         assert proxy.asked == [f"CONNECT {target}"] * 2
 
 
@@ -167,8 +214,7 @@ async def test_a_proxy_that_refuses_is_told(prepared: Installed) -> None:
         with pytest.raises(Unreachable, match="403"):
             await it.list_pods()
         with pytest.raises(ExecRefused, match="the proxy refused: 403"):
-            pod = PodRef("kgpu", "nobody", "main")
-            await run(Executor(it), pod, ["true"], output_limit=1, timeout=20)
+            await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
 
 
 async def test_proxies_that_nobody_configured_are_not_used(

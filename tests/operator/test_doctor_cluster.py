@@ -1,4 +1,4 @@
-"""What the doctor finds of the API server, its rights and its nodes."""
+"""What the doctor finds of the API server, its rights, its nodes, and from inside its canaries."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from gateway.capture import Completed
 from kgpud.catalog_settings import GpuClass
+from kgpud.cluster import canaries
+from kgpud.cluster.manifests import Installation
 from kgpud.cluster_settings import Kubernetes
 from kgpud.config import Config
-from kgpud.doctor import fleet, server
-from kgpud.doctor.findings import Verdict
+from kgpud.doctor import fleet, inside, network, server
+from kgpud.doctor.findings import Finding, Verdict
+from kgpud.doctor.patient import Canary, Patient
 from tests.lies.kubeconfig import write_kubeconfig
 
-from .doctoring import found_by, verdicts
+from .doctoring import found_by, patient, verdicts
 from .installing import Installed
 from .test_rights import without
 
@@ -114,3 +118,48 @@ async def test_workers_that_can_not_be_used_are_named(
 )
 def test_which_cards_kernels_run_on(compute: str, kernels: tuple[str, ...], has: bool) -> None:
     assert fleet._has_kernels(compute, kernels) is has
+
+
+def judged(stdout: bytes, code: int = 7, *, timed_out: bool = False) -> Finding:
+    data = b"x" * (1 << 20)
+    done = Completed(code, stdout, b"", truncated=False, timed_out=timed_out)
+    return inside._judged(done, data, 1.0)
+
+
+def test_an_exec_that_loses_or_changes_something_fails() -> None:
+    data = b"x" * (1 << 20)
+    assert judged(data).verdict is Verdict.OK
+    assert "0 of 64 MiB" in judged(data[:-1]).detail
+    assert "are others" in judged(data[:-1] + b"y").detail
+    assert "end of a command's input" in judged(data, 124, timed_out=True).detail
+    assert "exit code 0 instead of 7" in judged(data, 0).detail
+
+
+@pytest.fixture
+async def canary(
+    prepared: Installed, patient_config: Config
+) -> AsyncIterator[tuple[Patient, Canary]]:
+    """A pod with two GPUs that a canary may be said to be."""
+    async with patient(patient_config) as one:
+        ours = Installation.of(patient_config, "", "http://127.0.0.1:1/v1")
+        image = patient_config.images.default
+        made = canaries.pod("two", "v100", 2, image, ours, seconds=900)
+        await one.cluster.create_pod(made)
+        ready = ("wait", "--for=condition=Ready", "pod/two", "--timeout=30s")
+        prepared.kubectl("-n", "kgpu", *ready)
+        yield one, Canary("two", "v100", 2, "node-v100", "127.0.0.1")
+        await one.cluster.delete_pod("two", 0)
+
+
+async def test_a_canary_that_sees_more_or_is_reached_is_told(
+    canary: tuple[Patient, Canary],
+) -> None:
+    one, two = canary
+    assert (await inside._gpus(one, two, "it")).verdict is Verdict.OK
+    more = await inside._gpus(one, replace(two, gpu_count=1), "it")
+    assert (more.verdict, "asked for 1, sees 2" in more.detail) == (Verdict.FAIL, True)
+    # A pod reaches itself as an unprotected neighbour would be reached.
+    reached = await network._neighbour(one, two, two)
+    assert (reached.verdict, "reach each other" in reached.detail) == (Verdict.FAIL, True)
+    apart = await network._neighbour(one, two, replace(two, address="10.67.0.99"))
+    assert apart.verdict is Verdict.OK
