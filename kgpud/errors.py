@@ -12,6 +12,7 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"
     INVALID_JSON = "invalid_json"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     VALIDATION_FAILED = "validation_failed"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 - a code, not a secret

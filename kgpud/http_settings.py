@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, Strict
 from kgpud.address import Address, Listen, Network
 from kgpud.paths import OptionalPath
 
+Seconds = Annotated[int, Strict(), Field(ge=1, le=86_400)]
 Calls = Annotated[int, Strict(), Field(ge=0, le=1_000_000)]
 
 
@@ -27,6 +28,10 @@ class Http:
     #: Calls a minute by one account, and from one address but loopback; 0 is any number.
     account_calls_per_minute: Calls = 1200
     address_calls_per_minute: Calls = 2400
+    #: Seconds that a connection may take to send a request's head, or be idle between two.
+    idle_seconds: Seconds = 75
+    #: Seconds that a request's body may take, an upload to a transit object aside.
+    body_seconds: Seconds = 60
     #: Commands that `POST /pods/{id}/exec` runs in one pod at the same time.
     execs_per_pod: Annotated[int, Strict(), Field(ge=1, le=1000)] = 16
 

@@ -19,6 +19,7 @@ from kgpud.rest.peers import Peers, source
 from kgpud.rest.reading import Unfit
 from kgpud.rest.route import Route
 from kgpud.rest.routes import ROUTES
+from kgpud.rest.server import IDLE_SECONDS
 from kgpud.rest.serving import Handler
 from store.db import StoreUnavailable
 
@@ -37,6 +38,7 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
     addresses = Rates(services.http.address_calls_per_minute)
     accounts = Rates(services.http.account_calls_per_minute)
     app = web.Application(middlewares=[_admitting(peers, addresses)])
+    app[IDLE_SECONDS] = services.http.idle_seconds
     description = openapi.describe(
         routes, api_base=services.api_base, version=metadata.version("kgpud")
     )

@@ -14,7 +14,12 @@ _OF_TOKENS = (
 )
 # What is no HTTP, a query that isn't known, too many calls, a bug of ours.
 _ANYWHERE = (Code.BAD_REQUEST, Code.VALIDATION_FAILED, Code.RATE_LIMITED, Code.INTERNAL)
-_OF_BODIES = (Code.INVALID_JSON, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
+_OF_BODIES = (
+    Code.INVALID_JSON,
+    Code.REQUEST_TIMEOUT,
+    Code.BODY_TOO_LARGE,
+    Code.UNSUPPORTED_MEDIA_TYPE,
+)
 
 
 def errors(route: Route) -> list[Code]:

@@ -1,5 +1,6 @@
 """From what a request brings to checked models: its body, its query, its headers and its path."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -11,6 +12,8 @@ from pydantic_core import from_json
 from kgpud.errors import Code, UserError
 from kgpud.rest.route import PATH_PARAMETERS, Route
 from kgpud.rest.shapes.base import Body, Query
+
+BODY_SECONDS = 60
 
 M = TypeVar("M", bound=BaseModel)
 B = TypeVar("B", bound=Body)
@@ -25,15 +28,15 @@ class Unfit(Exception):
         self.cause = cause
 
 
-async def body(request: web.Request, model: type[B]) -> B:
+async def body(request: web.Request, model: type[B], seconds: float) -> B:
     """Read and check the body; none at all, without a Content-Type, equals ``{}``.
 
-    Raises UserError (invalid_json, unsupported_media_type, body_too_large, bad_request) and
-    Unfit.
+    It has to be here after so many seconds. Raises UserError (invalid_json, bad_request,
+    unsupported_media_type, body_too_large, request_timeout) and Unfit.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body without a Content-Encoding")
-    data = await limited(request, model.body_limit)
+    data = await limited(request, model.body_limit, seconds)
     if "Content-Type" not in request.headers and not data:
         return _checked(model, {})
     if not _is_json(request):
@@ -49,8 +52,8 @@ async def body(request: web.Request, model: type[B]) -> B:
     return _checked(model, document)
 
 
-async def limited(request: web.Request, limit: int) -> bytes:
-    """Return the body's bytes. Raises UserError (body_too_large, bad_request)."""
+async def limited(request: web.Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
+    """Return the body's bytes. Raises UserError: body_too_large, bad_request, request_timeout."""
     too_large = UserError(Code.BODY_TOO_LARGE, f"this call takes at most {limit} bytes")
     if (request.content_length or 0) > limit:
         raise too_large
@@ -60,10 +63,15 @@ async def limited(request: web.Request, limit: int) -> bytes:
         request.writer.output_size = 0
     data = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            data += chunk
-            if len(data) > limit:
-                raise too_large
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                data += chunk
+                if len(data) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise UserError(
+            Code.REQUEST_TIMEOUT, f"the body was not here within {seconds:g} s"
+        ) from None
     except (web.RequestPayloadError, ClientPayloadError):
         raise UserError(Code.BAD_REQUEST, "the body ended early or is badly framed") from None
     return bytes(data)

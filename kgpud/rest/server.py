@@ -14,6 +14,9 @@ from kgpud.rest import problems, request_id
 
 log = structlog.get_logger()
 
+#: How long an application's connections may take for a head, or be idle.
+IDLE_SECONDS = web.AppKey("idle_seconds", float)
+
 _TICK_SECONDS = 0.01
 _CANCEL_SECONDS = 1.0
 # Some connect for later, and say nothing for long.
@@ -105,6 +108,7 @@ def endless(request: web.BaseRequest) -> None:
 
 
 class _Server(web.Server):
+    idle_seconds: float = 75
     # Whether connections stay open after an answer.
     keeps_alive = True
 
@@ -115,6 +119,8 @@ class _Server(web.Server):
             self,
             loop=asyncio.get_running_loop(),
             access_log=quiet,
+            # Counted from the connection's first moment, or its last answer, to the next head.
+            keepalive_timeout=self.idle_seconds,
             # Enough to let a refusal be read before the rest of its body is cut off.
             lingering_time=2.0,
         )
@@ -127,7 +133,9 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(made.request_handler, request_factory=made.request_factory)
+        server = _Server(made.request_handler, request_factory=made.request_factory)
+        server.idle_seconds = self.app[IDLE_SECONDS]
+        return server
 
     def keep_alive(self, *, keeps: bool) -> None:
         """Say whether clients may ask again on their connection; without, few are open soon."""

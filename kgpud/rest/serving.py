@@ -60,7 +60,9 @@ async def _call(
     path, query = reading.path(request), reading.query(request, route.query)
     headers = reading.headers(request, route)
     slow = not request.content.is_eof()
-    body = await reading.body(request, route.body) if route.body else None
+    body = (
+        await reading.body(request, route.body, services.http.body_seconds) if route.body else None
+    )
     return Call(
         services=services,
         # A body may have taken its time, and the token may be gone by now.

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
+
+from kgpud.http_settings import Http
 
 from .client import Reply, checked
 from .platform import Platform
@@ -123,6 +126,31 @@ async def test_a_body_that_breaks_off_hurts_nobody(platform: Platform) -> None:
     reply = await raw(platform, head + b"zz\r\n")
     assert reply.status == 400
     await platform.check_nothing_came_of_it(user)
+
+
+async def test_a_body_that_does_not_come_is_408(kubeconfig: Path, tmp_path: Path) -> None:
+    async with Platform.on(kubeconfig, tmp_path, Http(body_seconds=1)) as platform:
+        user = await platform.user()
+        reply = await raw(
+            platform,
+            b"POST /v1/pods HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"Authorization: Bearer %b\r\nContent-Length: 100\r\n\r\n{" % user.token.encode(),
+        )
+        assert (reply.status, reply.code) == (408, "request_timeout")
+        await platform.check_nothing_came_of_it(user)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /v1/gpu-models HTTP/1.1\r\nHost: a\r\nX-"])
+async def test_who_sends_no_head_is_not_waited_for(
+    kubeconfig: Path, tmp_path: Path, begun: bytes
+) -> None:
+    async with Platform.on(kubeconfig, tmp_path, Http(idle_seconds=1)) as platform:
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+        writer.write(begun)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
