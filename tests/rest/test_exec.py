@@ -104,6 +104,16 @@ async def test_a_megabyte_of_base64_is_taken(platform: Platform) -> None:
     assert said["stdout"].strip() == str(1 << 20)
 
 
+async def test_what_a_pod_is_told(platform: Platform) -> None:
+    on = await exec_ready(platform)
+    names = ("KGPU_API_BASE", "KGPU_GPU_ID", "KGPU_RENT_ID", "NVIDIA_VISIBLE_DEVICES")
+    said = await run(platform, on, "printenv", *names)
+    base = said["stdout"].splitlines()[0]
+    assert base.startswith("http://127.0.0.1")
+    assert base.endswith("/v1")
+    assert said["stdout"].splitlines()[1:] == [on[1], on[1], "void"]
+
+
 STAYS = "trap '' HUP INT TERM; echo $$ >/tmp/pid; while :; do sleep 1; done"
 GONE = 'while kill -0 "$(cat /tmp/pid)" 2>&-; do sleep 0.02; done; echo gone'
 
