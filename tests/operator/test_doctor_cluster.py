@@ -163,3 +163,13 @@ async def test_a_canary_that_sees_more_or_is_reached_is_told(
     assert (reached.verdict, "reach each other" in reached.detail) == (Verdict.FAIL, True)
     apart = await network._neighbour(one, two, replace(two, address="10.67.0.99"))
     assert apart.verdict is Verdict.OK
+
+
+async def test_pods_that_reach_nothing_at_all_prove_no_policy(
+    canary: tuple[Patient, Canary],
+) -> None:
+    one, two = canary
+    one.canaries = (two, two)
+    found = {finding.check: finding async for finding in network.reach(one)}
+    assert found["pods reach the internet"].verdict is Verdict.WARN
+    assert found["network policy"].verdict is Verdict.SKIP
