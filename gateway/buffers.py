@@ -4,6 +4,7 @@ PIECE = 32 * 1024  # the most data that goes into one packet
 TURN = 8  # packets that a channel may send before the next one's turn
 FLUSH = 256 * 1024  # how much goes to the transport in one go, or one turn more
 READ = 1024 * 1024  # fewer, larger reads: a bulk copy costs a quarter less than with 256 KiB
+_TLS_READ = 256 * 1024  # asyncio's own size; it takes new memory where it has less
 _LARGEST = 257 * 1024  # what asyncssh takes as one packet
 _OUTGOING = FLUSH + TURN * (PIECE + 64)
 
@@ -17,6 +18,7 @@ class Incoming:
 
     def __init__(self) -> None:
         self._memory = memoryview(bytearray(_LARGEST + READ))
+        self._sealed = bytearray(_TLS_READ)
         self._reader: object = None
         self._start = 0
 
@@ -31,6 +33,17 @@ class Incoming:
         if self._reader is not reader:
             raise RuntimeError("the event loop mixed up two connections' reads")
         return self._memory[: self._start + size]
+
+    def trim(self, transport: object) -> None:
+        """Have a TLS transport receive into shared memory, too: asyncio gives each 256 KiB.
+
+        It leans on private parts of asyncio: `_SSLProtocolTransport._ssl_protocol`, and that one's
+        `_ssl_buffer` and `_ssl_buffer_view`, which are used just as `lend` and `filled` are.
+        """
+        tls = getattr(transport, "_ssl_protocol", None)
+        if tls is not None:
+            tls._ssl_buffer = self._sealed  # noqa: SLF001
+            tls._ssl_buffer_view = memoryview(self._sealed)  # noqa: SLF001
 
 
 class Buffers:

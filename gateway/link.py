@@ -122,6 +122,7 @@ class Link(asyncio.BufferedProtocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER, low=LOW_WATER)
         _keep_alive(transport.get_extra_info("socket"))
+        self._incoming.trim(transport)
         transport.write(self._head_to_send)
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.outcome import ExecRefused, Outcome
 from gateway.wrapper import Command, Kind
 
-from .fake_api import CLOSE, POD, SUCCESS, Call, Recorder, frame, serving
+from .fake_api import CLOSE, POD, SUCCESS, Call, Recorder, eventually, frame, serving
 
 CAT = Command(Kind.COMMAND, [b"cat"])
 MIB = 1024 * 1024
@@ -67,6 +67,27 @@ async def test_bytes_both_ways(tmp_path: Path) -> None:
         running.resume()
         assert await sink.ended() == Outcome(7)
         assert sink.out == sent
+
+
+async def test_all_links_receive_into_the_same_memory(tmp_path: Path) -> None:
+    """asyncio would hold 256 KiB for each."""
+    server, client = contexts(tmp_path)
+
+    async def script(call: Call) -> None:
+        call.upgrade()
+        call.stdout(bytes(4 * MIB))
+        await call.gone()
+
+    async with serving(script, server) as api:
+        api.tls = client
+        executor = api.executor
+        sinks = [Recorder() for _ in range(3)]
+        running = [await executor.start(POD, CAT, sink) for sink in sinks]
+        await eventually(lambda: all(len(sink.out) == 4 * MIB for sink in sinks))
+        used = [one._link._transport._ssl_protocol._ssl_buffer for one in running]  # type: ignore[attr-defined]
+        assert {id(memory) for memory in used} == {id(executor._incoming._sealed)}
+        for one in running:
+            one.leave()
 
 
 @pytest.mark.parametrize("closed", [True, False])
