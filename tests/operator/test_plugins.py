@@ -99,7 +99,7 @@ async def test_a_plugin_is_asked_again_before_its_token_ends(tmp_path: Path) -> 
     [
         ({"token": "secret"}, "exit 3", "ended with 3"),
         ({"token": "secret"}, "sleep 100 & echo $! > {folder}/child; wait", "not done after 1 s"),
-        ({"token": "secret"}, "exec cat /dev/zero", "not done after 1 s|printed no"),
+        ({"token": "secret"}, "exec cat /dev/zero", "not done after 1 s"),
         ({}, "", "printed no ExecCredential"),
         ("nothing", "", "printed no ExecCredential"),
         ({"token": "two\nlines"}, "", "ValueError"),
@@ -111,7 +111,8 @@ async def test_a_plugin_that_fails_is_named_and_ended_with_its_children(
 ) -> None:
     path = write(tmp_path / "k", {"server": "http://127.0.0.1:1"}, plugin(tmp_path, status, before))
     before_it = set(psutil.Process().children())
-    async with client(Kubernetes(path), plugin_seconds=1) as it:
+    seconds = 1.0 if "1 s" in words else 20.0
+    async with client(Kubernetes(path), plugin_seconds=seconds) as it:
         with pytest.raises(Unreachable, match=words) as failed:
             await it.list_pods()
     assert "secret" not in str(failed.value)
