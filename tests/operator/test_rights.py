@@ -1,11 +1,9 @@
 """The daemon's role: all of it is needed, and nothing else."""
 
 import copy
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -21,8 +19,6 @@ from kgpud.cluster.errors import Refused
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.rights import RIGHTS
 from kgpud.config import Config
-from tests.e2e.dev import Pod, eventually, make_key, rent
-from tests.e2e.serve import front, serving, sign_up, write_config
 
 from .installing import Installed
 from .test_pod import RENTAL
@@ -143,21 +139,3 @@ async def test_a_secret_can_not_be_read(prepared: Installed) -> None:
     async with connected(prepared) as cluster:
         with pytest.raises(Refused, match='cannot get resource "secrets"'):
             await cluster._request("GET", "/api/v1/namespaces/kgpu/secrets/s")
-
-
-def test_the_daemon_rents_serves_and_releases_with_this_role_alone(
-    prepared: Installed, tmp_path: Path
-) -> None:
-    config = write_config(tmp_path, prepared.kubeconfig)
-    with serving(config) as process:
-        dev = front(config, process, sign_up(config))
-        pod: Pod = rent(dev, make_key(tmp_path / "key"))
-        assert pod.ssh("cat; exit 7", stdin=b"hello").returncode == 7
-        pod.scp("-O", str(config), "POD:/workspace/")
-        assert dev.api("PATCH", f"/pods/{pod.pod_id}", {})["_status"] == 200
-        assert pod.release()["end_reason"] == "returned"
-        eventually(lambda: pod.view()["phase"] == "Ended")
-        left = prepared.kubectl("-n", "kgpu", "get", "secrets", "-o", "name")
-        assert pod.pod_id not in left
-    log = config.with_suffix(".log").read_text()
-    assert not re.search("forbidden|Forbidden|Traceback", log), log
