@@ -28,6 +28,7 @@ lint-api: .venv/.test
 bench: .venv/.test
 	@$(BIN)/python -m tests.bench
 	@$(BIN)/python -m tests.bench.pods
+	@$(BIN)/python -m tests.bench.rest
 
 screenshots: .venv/.test
 	@$(BIN)/python -m tests.dashboard.screenshots build/screenshots

@@ -87,32 +87,33 @@ def _admitting(peers: Peers, addresses: Rates) -> Middleware:
                 addresses.take(caller)
             return await handler(request)
 
-        with structlog.contextvars.bound_contextvars(peer=str(address)):
-            return await _answer_everything(request, admitted)
+        trace = request_id.of(request)
+        with structlog.contextvars.bound_contextvars(request_id=trace, peer=str(address)):
+            return await _answer_everything(request, admitted, trace)
 
     return answer
 
 
-async def _answer_everything(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer_everything(
+    request: web.Request, handler: Handler, trace: str
+) -> web.StreamResponse:
     """Give every outcome its shape, its id and its line in the log."""
-    trace = request_id.of(request)
     begun = time.monotonic()
     status = None
-    with structlog.contextvars.bound_contextvars(request_id=trace):
-        try:
-            response = await _outcome(request, handler, trace)
-            status = response.status
-            return response
-        finally:
-            log.info(
-                "request",
-                method=request.method,
-                # Raw paths are the caller's words; the route's are ours.
-                route=_template(request),
-                # None: the client went, or the answer was broken off.
-                status=status,
-                ms=round((time.monotonic() - begun) * 1000, 1),
-            )
+    try:
+        response = await _outcome(request, handler, trace)
+        status = response.status
+        return response
+    finally:
+        log.info(
+            "request",
+            method=request.method,
+            # Raw paths are the caller's words; the route's are ours.
+            route=_template(request),
+            # None: the client went, or the answer was broken off.
+            status=status,
+            ms=round((time.monotonic() - begun) * 1000, 1),
+        )
 
 
 async def _outcome(request: web.Request, handler: Handler, trace: str) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 """Where a request really comes from: what the proxies in front say is believed, nobody else."""
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -59,6 +60,7 @@ def _within(address: Ip, networks: Iterable[Network]) -> bool:
     return any(address.version == net.version and address in net for net in networks)
 
 
+@functools.lru_cache(maxsize=4096)
 def _parsed(text: str) -> Ip | None:
     with contextlib.suppress(ValueError):
         address = ip_address(text.partition("%")[0])

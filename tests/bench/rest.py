@@ -1,0 +1,131 @@
+"""`make bench`: the REST API beside a bare aiohttp handler that returns the same bytes, in one run.
+
+One client on one connection, one request after the other; medians of interleaved rounds. Both
+servers are processes of their own.
+"""
+
+import asyncio
+import json
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
+from urllib.parse import urlsplit
+
+import psutil
+from aiohttp import web
+
+from tests.e2e.dev import Dev, make_key, rent, running
+
+ROUNDS = 9
+REQUESTS = 1000
+
+
+def bare() -> None:
+    """Serve the bodies that come as JSON on stdin, by path; print the port."""
+    bodies = json.load(sys.stdin)
+
+    async def serve() -> None:
+        app = web.Application()
+        for path, body in bodies.items():
+            app.router.add_get(path, _constant(body.encode()))
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        print(runner.addresses[0][1], flush=True)
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+def _constant(body: bytes) -> Callable[[web.Request], "asyncio.Future[web.Response]"]:
+    async def handle(_request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    return handle  # type: ignore[return-value]
+
+
+class Connection:
+    """A keep-alive connection to a process's server that asks for one thing again and again."""
+
+    def __init__(self, pid: int, port: int, token: str) -> None:
+        self._process = psutil.Process(pid)
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._file = self._socket.makefile("rb")
+        self._head = f"Host: a\r\nAuthorization: Bearer {token}\r\n\r\n"
+
+    def get(self, path: str) -> bytes:
+        """Ask once; return the body."""
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
+        status = self._file.readline()
+        assert b" 200 " in status, status
+        length = 0
+        while (line := self._file.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        return self._file.read(length)
+
+    def cost(self, path: str) -> tuple[float, float]:
+        """Return the microseconds that a request takes, and those of the server's processor."""
+        begun, used = time.perf_counter(), self._used()
+        for _ in range(REQUESTS):
+            self.get(path)
+        passed = time.perf_counter() - begun
+        return passed / REQUESTS * 1e6, (self._used() - used) / REQUESTS * 1e6
+
+    def _used(self) -> float:
+        times = self._process.cpu_times()
+        return times.user + times.system
+
+
+@contextmanager
+def bare_server(bodies: dict[str, str]) -> Iterator[tuple[int, int]]:
+    argv = [sys.executable, "-m", "tests.bench.rest", "bare"]
+    with Popen(argv, stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(bodies).encode())
+        process.stdin.close()
+        yield process.pid, int(process.stdout.readline())
+        process.terminate()
+
+
+def gets(dev: Dev, pod_id: str) -> None:
+    """Compare two GETs with a handler that knows the answer."""
+    paths = ["/v1/gpu-models", f"/v1/pods/{pod_id}"]
+    port = urlsplit(dev.env["KGPU_API_BASE"]).port
+    assert port
+    ours = Connection(dev.process.pid, port, dev.env["KGPU_API_TOKEN"])
+    with bare_server({path: ours.get(path).decode() for path in paths}) as (pid, other):
+        theirs = Connection(pid, other, "")
+        for path in paths:
+            rounds = [(*ours.cost(path), *theirs.cost(path)) for _ in range(ROUNDS)]
+            mine, my_cpu, its, its_cpu = (
+                statistics.median(column) for column in zip(*rounds, strict=True)
+            )
+            tell("GET " + path.replace(pod_id, "{id}"), "µs", mine, its)
+            tell("", "µs CPU", my_cpu, its_cpu)
+
+
+def tell(name: str, unit: str, mine: float, other: float) -> None:
+    print(f"{name:32} {mine:8.0f} {unit:9} bare {other:8.0f} {unit:9} ratio {mine / other:.2f}")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with running(folder / "state") as dev:
+            pod = rent(dev, make_key(folder / "key"), gpu_count=0)
+            gets(dev, pod.pod_id)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["bare"]:
+        bare()
+    else:
+        main()
