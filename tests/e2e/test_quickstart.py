@@ -1,12 +1,14 @@
 """The quick starts that people copy, run as they stand: README's, and the product's."""
 
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from .dev import STEP_SECONDS, Dev, make_key
+from .dev import STEP_SECONDS, Dev, eventually, make_key, output
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ROOT.parent / "shared" / "product.md"
@@ -74,3 +76,37 @@ def test_product(dev: Dev, home: Path) -> None:
     assert "SIMULATED" in said
     assert '"end_reason":"returned"' in said.replace(" ", "")
     assert (home / "model.pt").read_text() == "model\n"
+
+
+@pytest.mark.skipif(not PRODUCT.exists(), reason="the product's document is not beside the clone")
+def test_the_products_menu(dev: Dev, home: Path) -> None:
+    section = PRODUCT.read_text().split("\n## GPU models & pricing\n", 1)[1]
+    command, shown = section.split("```bash\n$ ", 1)[1].split("```", 1)[0].split("\n", 1)
+    said = run(command.replace("https://api.kgpu.net/v1", dev.env["KGPU_API_BASE"]), home)
+    menu = {line["gpu_model"]: line for line in json.loads(said)}
+    for line in json.loads(shown):
+        ours = menu[line["gpu_model"]]
+        assert list(ours) == list(line)
+        # What is free is the moment's.
+        assert {**ours, "free": 0} == {**line, "free": 0}
+
+
+@pytest.mark.skipif(not PRODUCT.exists(), reason="the product's document is not beside the clone")
+def test_the_products_powershell(dev: Dev, home: Path) -> None:
+    """What Invoke-RestMethod sends for the section's lines, and its ssh line as it stands."""
+    block = PRODUCT.read_text().split("```powershell\n", 1)[1].split("```", 1)[0]
+    asked = re.findall(r'Invoke-RestMethod (?:-Method (\w+) )?-Uri "\$B(/pods[^"]*)"', block)
+    assert asked == [("Post", "/pods"), ("", "/pods/$RENT"), ("Delete", "/pods/$RENT")]
+    assert '-ContentType "application/json"' in block
+    fields = re.findall(r"(\w+) = (?:\"rtx4090\"|\(& ssh-keygen)", block)
+    assert fields == ["gpu_model", "ssh_pubkey"]
+    # `ssh-keygen -y` has no comment, and PowerShell takes its last newline away.
+    key = home / ".ssh" / "id_ed25519"
+    public = output(["ssh-keygen", "-y", "-f", str(key)]).decode().rstrip("\n")
+    rent = dev.api("POST", "/pods", {"gpu_model": "rtx4090", "ssh_pubkey": public})
+    path = f"/pods/{rent['pod_id']}"
+    eventually(lambda: dev.api("GET", path)["ready"], STEP_SECONDS)
+    [ssh] = [line.split("#")[0] for line in block.splitlines() if line.startswith("ssh ")]
+    ssh = ssh.replace("ssh.kgpu.net", dev.env["KGPU_SSH_HOST"])
+    assert "SIMULATED" in run(ssh.replace("2222", dev.env["KGPU_SSH_PORT"]), home)
+    assert dev.api("DELETE", path)["end_reason"] == "returned"
