@@ -154,7 +154,7 @@ class Database:
                 raw = await aiosqlite.connect(uri, uri=True, isolation_level=None)
             try:
                 connection = Connection(raw)
-                await connection.rows("PRAGMA busy_timeout = 2000")
+                await connection.rows("PRAGMA busy_timeout = 1000")
                 await connection.run("BEGIN IMMEDIATE")
                 with _translated():
                     await migrate.check(raw)

@@ -24,7 +24,17 @@ def pod(
 
     The kubelet ends it after `seconds`, whoever else may have gone by then.
     """
-    rental = Rental(
+    rental = _rental(name, gpu_model, gpu_count, image)
+    made = manifests.pod(rental, {}, installation)
+    made["metadata"] = {"name": name, "labels": {CANARY: "true", GPU_MODEL: gpu_model}}
+    made["spec"]["activeDeadlineSeconds"] = seconds
+    container = made["spec"]["containers"][0]
+    container["env"] = [one for one in container["env"] if "valueFrom" not in one]
+    return made
+
+
+def _rental(name: str, gpu_model: str, gpu_count: int, image: str) -> Rental:
+    return Rental(
         pod_id=name,
         account_id="",
         name="canary",
@@ -38,9 +48,3 @@ def pod(
         created_at=0,
         last_activity_at=0,
     )
-    made = manifests.pod(rental, {}, installation)
-    made["metadata"] = {"name": name, "labels": {CANARY: "true", GPU_MODEL: gpu_model}}
-    made["spec"]["activeDeadlineSeconds"] = seconds
-    container = made["spec"]["containers"][0]
-    container["env"] = [one for one in container["env"] if "valueFrom" not in one]
-    return made

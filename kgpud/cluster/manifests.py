@@ -134,19 +134,12 @@ def _labels(rental: Rental, installation: Installation) -> dict[str, str]:
 def _container(
     rental: Rental, env: Mapping[str, str], installation: Installation
 ) -> dict[str, Any]:
-    resources = {
-        "cpu": rental.cpu,
-        "memory": rental.memory,
-        "ephemeral-storage": f"{rental.ephemeral_storage_gib}Gi",
-    }
-    if rental.gpu_count:
-        resources[GPU] = str(rental.gpu_count)
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": rental.image,
         "command": list(IDLE),
         "env": _environment(rental, env, installation),
-        "resources": {"limits": resources, "requests": dict(resources)},
+        "resources": {"limits": _resources(rental), "requests": _resources(rental)},
         "securityContext": {"allowPrivilegeEscalation": False},
         "volumeMounts": [
             {"name": "workspace", "mountPath": "/workspace"},
@@ -163,6 +156,17 @@ def _container(
     if policy := pull_policy(rental.image, installation.preloaded_images):
         container["imagePullPolicy"] = policy
     return container
+
+
+def _resources(rental: Rental) -> dict[str, str]:
+    resources = {
+        "cpu": rental.cpu,
+        "memory": rental.memory,
+        "ephemeral-storage": f"{rental.ephemeral_storage_gib}Gi",
+    }
+    if rental.gpu_count:
+        resources[GPU] = str(rental.gpu_count)
+    return resources
 
 
 def pull_policy(image: str, preloaded: Collection[str]) -> str | None:

@@ -77,20 +77,18 @@ async def test_the_certificate_that_users_meet_is_judged(
     assert (found.verdict, words in found.detail) == (verdict, True), found
 
 
-@pytest.mark.parametrize("fault", ["none", "bucket", "address"])
 async def test_an_object_store_is_written_read_and_cleared(
-    tmp_path: Path, patient_config: Config, fault: str
+    tmp_path: Path, patient_config: Config
 ) -> None:
-    with rclone(tmp_path) as server_:
-        settings = server_.settings
-        if fault == "bucket":
-            settings = replace(settings, bucket="not-there")
-        if fault == "address":
-            settings = replace(settings, endpoint=f"http://127.0.0.1:{free_port()}")
-        config = replace(patient_config, objects=Objects(store="s3", s3=settings))
-        found = (await found_by(objects.transit, config))["objects"]
-        assert found.verdict is (Verdict.OK if fault == "none" else Verdict.FAIL), found
-        async with S3Client.open(server_.settings) as client:
+    with rclone(tmp_path) as started:
+        right = started.settings
+        wrong = replace(right, bucket="not-there")
+        away = replace(right, endpoint=f"http://127.0.0.1:{free_port()}")
+        for settings, verdict in ((right, Verdict.OK), (wrong, Verdict.FAIL), (away, Verdict.FAIL)):
+            config = replace(patient_config, objects=Objects(store="s3", s3=settings))
+            found = (await found_by(objects.transit, config))["objects"]
+            assert found.verdict is verdict, found
+        async with S3Client.open(right) as client:
             assert not (await client.call("list_objects_v2")).get("Contents")
 
 
