@@ -38,20 +38,28 @@ archive() {
   tar -c -f - -b 128 -P -h --hard-dereference --format="$format" --quoting-style=literal -- "$@"
   [ $? -le 1 ] || code=1 # 1: a file changed while it was read, which is nothing to scp
 }
-# Exactly as many bytes as were announced: zeros in place of what is missing.
-bytes() {
-  { cat -- "$1"; cat /dev/zero; } 2>/dev/null | {
-    [ "$2" -lt 65536 ] || dd bs=65536 count=$(($2 / 65536)) iflag=fullblock
-    [ $(($2 % 65536)) = 0 ] || dd bs=$(($2 % 65536)) count=1 iflag=fullblock
-  } 2>/dev/null
+# dump SIZE COUNT: so many blocks of stdin to descriptor 3, with zeros in place of what is missing.
+dump() {
+  [ "$1" -gt 0 ] && [ "$2" -gt 0 ] || return 0
+  said=$(dd bs="$1" count="$2" iflag=fullblock conv=sync 2>&1 >&3)
+  said=${said%% records in*} said=${said##*"$nl"}
+  [ "$said" != "$2+0" ] || return 0
+  short=1
+  case $said in [0-9]*+[01]) ;; *) exit 1 ;; esac # nobody knows how much there was
+  dd if=/dev/zero bs="$1" count=$(($2 - ($said))) 2>/dev/null >&3
 }
+dumps() {
+  dump 65536 $((size / 65536))
+  dump $((size % 65536)) 1
+}
+# Few processes a file: there may be thousands.
 file() {
   status=$(stat -L -c '%f %s %Y %X' -- "$1" 2>/dev/null) || { unopened "$1"; return; }
   printf 'F%s %s\0' "$status" "${1##*/}"
-  size=${status#* } size=${size%% *}
-  bytes "$1" "$size"
-  now=$(stat -L -c %s -- "$1" 2>/dev/null)
-  if [ "${now:-0}" -ge "$size" ]; then printf '.\0'; else say "$1" 'file shrank while it was read'; fi
+  size=${status#* } size=${size%% *} short='' opened=''
+  { opened=1; dumps 3>&1; } 2>/dev/null <"$1"
+  [ -n "$opened" ] || dumps 3>&1 </dev/null
+  if [ -z "$short" ]; then printf '.\0'; else say "$1" 'file shrank while it was read'; fi
 }
 folder() {
   status=$(stat -L -c '%f %s %Y %X' -- "$1" 2>/dev/null) || { unopened "$1"; return; }

@@ -278,3 +278,12 @@ def test_down(both: Both, name: str) -> None:
     times = any("p" in word for word in case.words if word.startswith("-"))
     here = snapshot(both.engine.folder.parent, times=times)
     assert here == snapshot(both.real.folder.parent, times=times)
+
+
+def test_a_file_shorter_than_it_says_is_no_success(both: Both) -> None:
+    """As one that shrinks while it is read; the kernel's say that they are a page."""
+    for server in (both.real, both.engine):
+        done = server.scp("POD:/sys/devices/system/cpu/online", "short")
+        data = (server.folder.parent / "short").read_bytes()
+        assert done.returncode == 1, done.stderr
+        assert data.rstrip(b"\0") == Path("/sys/devices/system/cpu/online").read_bytes()
