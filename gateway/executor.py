@@ -74,10 +74,11 @@ class Executor:
 
     async def _connect(self, path: str, query: list[tuple[str, str]]) -> tuple[Link, str]:
         """Connect, once more where credentials were refused: they may have been replaced."""
+        server = await self._source.api_server()
         try:
-            return await connect(await self._source.api_server(), path, query, self._incoming)
+            return await connect(server, path, query, self._incoming)
         except LinkRefused as error:
             if error.status != _UNAUTHORIZED:
                 raise
-        self._source.refused()
+        self._source.refused(server)
         return await connect(await self._source.api_server(), path, query, self._incoming)

@@ -37,8 +37,8 @@ class ApiServerSource(Protocol):
         """Return the current address and credentials. Raises NoApiServer."""
         ...
 
-    def refused(self) -> None:
-        """Take note that the credentials were refused: they may have been replaced."""
+    def refused(self, server: ApiServer) -> None:
+        """Take note that its credentials were refused: they may have been replaced."""
         ...
 
 

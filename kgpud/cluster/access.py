@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -62,15 +62,16 @@ class Access:
         return ApiServer(
             self._addresses(loaded)[self._address],
             self._tls[1],
-            {"Authorization": loaded.token} if loaded.token else {},
+            _headers(loaded),
             proxy=self._settings.proxy or None,
             server_name=loaded.server_name,
         )
 
-    def forget(self) -> None:
-        """Read the credentials again at the next call: these were refused."""
-        self._loaded = None
-        self._good_until = float("-inf")
+    def forget(self, server: ApiServer) -> None:
+        """Read the credentials again at the next call if these, which were refused, still serve."""
+        if self._loaded is None or server.headers == _headers(self._loaded):
+            self._loaded = None
+            self._good_until = float("-inf")
 
     def avoid(self, server: ApiServer) -> bool:
         """Take note that an address can't be reached; tell whether there is another one to try."""
@@ -116,6 +117,10 @@ class Access:
                 said = f"can't use the certificates of {where}: {type(error).__name__}"
                 raise kubeconfig.BadKubeconfig(said) from None
         self._loaded = loaded
+
+
+def _headers(loaded: Loaded) -> Mapping[str, str]:
+    return {"Authorization": loaded.token} if loaded.token else {}
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

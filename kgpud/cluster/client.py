@@ -92,9 +92,9 @@ class Cluster:
         except ClusterError as error:
             raise NoApiServer(str(error)) from error
 
-    def refused(self) -> None:
+    def refused(self, server: ApiServer) -> None:
         """Take note that an exec's credentials were refused."""
-        self._access.forget()
+        self._access.forget(server)
 
     async def about(self) -> About:
         """Ask which version it is and what time it has."""

@@ -40,8 +40,8 @@ class Credentials(Protocol):
         """Return the current address and credentials."""
         ...
 
-    def forget(self) -> None:
-        """Take note that the credentials were refused."""
+    def forget(self, server: ApiServer) -> None:
+        """Take note that these credentials were refused."""
         ...
 
     def avoid(self, server: ApiServer) -> bool:
@@ -152,13 +152,14 @@ class Transport:
         self, method: str, path: str, query: Mapping[str, str], body: Object | None
     ) -> Answer:
         """Try again with credentials read anew where these were refused."""
+        used = await self._credentials.api_server()
         try:
             return await self._anywhere(method, path, query, body)
         except Refused as error:
             if error.status != _UNAUTHORIZED:
                 raise
         # They may have been rotated under us.
-        self._credentials.forget()
+        self._credentials.forget(used)
         return await self._anywhere(method, path, query, body)
 
     async def _anywhere(

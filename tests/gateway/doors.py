@@ -64,7 +64,7 @@ class Nowhere:
     async def api_server(self) -> ApiServer:
         raise NotImplementedError
 
-    def refused(self) -> None:
+    def refused(self, server: ApiServer) -> None:
         pass
 
 

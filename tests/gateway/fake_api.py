@@ -179,7 +179,7 @@ class FakeApi:
         url = f"{scheme}://127.0.0.1:{self.port}{self.prefix}"
         return ApiServer(url, ssl=self.tls, headers=self.headers)
 
-    def refused(self) -> None:
+    def refused(self, server: ApiServer) -> None:
         pass
 
     @property

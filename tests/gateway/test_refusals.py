@@ -105,7 +105,7 @@ async def test_a_command_that_cannot_be_sent_asks_nobody() -> None:
         async def api_server(self) -> ApiServer:
             raise AssertionError
 
-        def refused(self) -> None:
+        def refused(self, server: ApiServer) -> None:
             pass
 
     with pytest.raises(ExecRefused, match="NUL"):

@@ -98,8 +98,8 @@ async def test_an_exec_is_tried_again_with_the_token_that_took_the_old_ones_plac
             path.write_text(path.read_text().replace("old", "new"))
             with pytest.raises(ExecRefused, match="the pod is gone"):
                 await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
+            it.refused(await it.api_server())
             path.write_text("{")
-            it.refused()
             with pytest.raises(ExecRefused, match="should run `kgpud doctor`"):
                 await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
     assert heard == ["old", "new"]

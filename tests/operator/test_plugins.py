@@ -79,6 +79,17 @@ async def test_a_plugin_is_asked_once_and_again_when_its_token_is_refused(tmp_pa
                 await it.list_pods()
 
 
+async def test_many_refusals_at_once_ask_a_plugin_once(tmp_path: Path) -> None:
+    api = Api(takes="token-2")
+    async with serving(api.pods) as port:
+        cluster = {"server": f"http://127.0.0.1:{port}"}
+        path = write(tmp_path / "kubeconfig", cluster, plugin(tmp_path, {"token": "token-$n"}))
+        async with client(Kubernetes(path)) as it:
+            await asyncio.gather(*(it.list_pods() for _ in range(20)))
+    assert runs(tmp_path) == 2
+    assert api.heard.count("Bearer token-1") > 1
+
+
 async def test_a_plugin_is_asked_again_before_its_token_ends(tmp_path: Path) -> None:
     api = Api()
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 600))
