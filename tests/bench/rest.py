@@ -17,13 +17,20 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from urllib.parse import urlsplit
 
+import aiohttp
 import psutil
 from aiohttp import web
 
+from gateway import frames, wrapper
+from gateway.protocols import PodRef
+from gateway.wrapper import Command, Kind
+from kgpud.cluster.client import Cluster
+from kgpud.cluster.pods import CONTAINER
 from tests.e2e.dev import Dev, make_key, rent, running
 
 ROUNDS = 9
 REQUESTS = 1000
+EXECS = 40
 
 
 def bare() -> None:
@@ -57,11 +64,21 @@ class Connection:
         self._process = psutil.Process(pid)
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._file = self._socket.makefile("rb")
-        self._head = f"Host: a\r\nAuthorization: Bearer {token}\r\n\r\n"
+        self._head = f"Host: a\r\nAuthorization: Bearer {token}\r\n"
 
     def get(self, path: str) -> bytes:
         """Ask once; return the body."""
-        self._socket.sendall(f"GET {path} HTTP/1.1\r\n{self._head}".encode())
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\n{self._head}\r\n".encode())
+        return self._answer()
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Send JSON; return the answer's body."""
+        kind = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\n{self._head}{kind}"
+        self._socket.sendall(head.encode() + body)
+        return self._answer()
+
+    def _answer(self) -> bytes:
         status = self._file.readline()
         assert b" 200 " in status, status
         length = 0
@@ -112,8 +129,59 @@ def gets(dev: Dev, pod_id: str) -> None:
             tell("", "µs CPU", my_cpu, its_cpu)
 
 
-def tell(name: str, unit: str, mine: float, other: float) -> None:
-    print(f"{name:32} {mine:8.0f} {unit:9} bare {other:8.0f} {unit:9} ratio {mine / other:.2f}")
+def execs(dev: Dev, pod_id: str) -> None:
+    """Compare a one-shot command with the exec call over a websocket that it makes."""
+    port = urlsplit(dev.env["KGPU_API_BASE"]).port
+    assert port
+    ours = Connection(dev.process.pid, port, dev.env["KGPU_API_TOKEN"])
+    path, body = f"/v1/pods/{pod_id}/exec", b'{"cmd": ["true"]}'
+
+    async def both() -> list[tuple[float, float]]:
+        pod = PodRef("kgpu", pod_id, CONTAINER)
+        argv = wrapper.wrapped(Command(Kind.ARGV, [b"true"]), wrapper.new_nonce())
+        async with Cluster.connect(dev.state / "cluster/kubeconfig", "kgpu") as cluster:
+            return [
+                (await asyncio.to_thread(timed, ours, path, body), await raw(cluster, pod, argv))
+                for _ in range(EXECS)
+            ]
+
+    mine, its = (statistics.median(column) for column in zip(*asyncio.run(both()), strict=True))
+    tell("POST /v1/pods/{id}/exec true", "µs", mine * 1e6, its * 1e6, "websocket")
+
+
+def timed(connection: Connection, path: str, body: bytes) -> float:
+    begun = time.perf_counter()
+    connection.post(path, body)
+    return time.perf_counter() - begun
+
+
+async def raw(cluster: Cluster, pod: PodRef, argv: list[str]) -> float:
+    """Make the exec call and wait for its end; return the seconds."""
+    server = await cluster.api_server()
+    query = [("container", pod.container), ("stdin", "true"), ("stdout", "true")]
+    query += [("stderr", "true"), *(("command", word) for word in argv)]
+    url = f"{server.url}/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
+    begun = time.perf_counter()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(
+            url,
+            params=query,
+            headers=server.headers,
+            ssl=server.ssl if server.ssl is not None else True,
+            protocols=["v5.channel.k8s.io"],
+        ) as websocket,
+    ):
+        await websocket.send_bytes(frames.END_OF_STDIN)
+        async for _message in websocket:
+            pass
+        return time.perf_counter() - begun
+
+
+def tell(name: str, unit: str, mine: float, other: float, what: str = "bare") -> None:
+    print(
+        f"{name:32} {mine:8.0f} {unit:6} {what:>9} {other:8.0f} {unit:6} ratio {mine / other:.2f}"
+    )
 
 
 def main() -> None:
@@ -122,6 +190,7 @@ def main() -> None:
         with running(folder / "state") as dev:
             pod = rent(dev, make_key(folder / "key"), gpu_count=0)
             gets(dev, pod.pod_id)
+            execs(dev, pod.pod_id)
 
 
 if __name__ == "__main__":
