@@ -65,7 +65,7 @@ def ansible(
 
 
 @shows("ansible", MODULES, on=(DEFAULT,))
-@pytest.mark.parametrize("pipelining", ["true", "false"])
+@pytest.mark.parametrize("pipelining", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_a_play(image: Pod, there: str, tmp_path: Path, pipelining: str) -> None:
     (tmp_path / "data").write_bytes(os.urandom(500_000))
     (tmp_path / "play.yaml").write_text(PLAY)

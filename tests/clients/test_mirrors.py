@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.dev import Pod, output
 
 from .shows import shows
@@ -26,6 +28,7 @@ def test_lftp(image: Pod, there: str, tmp_path: Path) -> None:
     assert contents(tree) == contents(tmp_path / "back")
 
 
+@pytest.mark.slow
 @shows("rclone", "`sync`, both ways")
 def test_rclone(image: Pod, there: str, tmp_path: Path) -> None:
     tree = odd_tree(tmp_path / "tree", without=(NOT_TEXT,))  # it has no names but text

@@ -21,19 +21,28 @@ DATA = {"sftp": 3_000}
 QUICK = [
     "broken-pipe",
     "connect",
-    "connect-uri",
     "exit-status",
-    "exit-status-signal",
-    "scp-uri",
-    "sftp-badcmds",
     "sftp-batch",
-    "sftp-uri",
     "stderr-after-eof",
     "stderr-data",
     "transfer",
     "yes-head",
 ]
-LONG = ["knownhosts", "localcommand", "portnum", "scp", "scp3", "sftp", "sftp-cmds", "sftp-glob"]
+LONG = [
+    "connect-uri",
+    "exit-status-signal",
+    "knownhosts",
+    "localcommand",
+    "portnum",
+    "scp",
+    "scp-uri",
+    "scp3",
+    "sftp",
+    "sftp-badcmds",
+    "sftp-cmds",
+    "sftp-glob",
+    "sftp-uri",
+]
 # What must fail, by image and script; nothing else may.
 IN_PLACE = "FAIL [scp: scp mode: copy local file to remote file in place]"
 KNOWN = {

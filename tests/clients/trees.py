@@ -34,12 +34,12 @@ def odd_tree(top: Path, *, without: tuple[bytes, ...] = (), links: bool = False)
     _write(deep, b"big", os.urandom(1_000_001), 0o644, OLD)
     _write(top, b"empty", b"", 0o644, OLD)
     with (top / "sparse").open("wb") as hole:
-        hole.seek(3_000_000)
+        hole.seek(2_000_000)
         hole.write(b"end")
     os.utime(top / "sparse", (OLD, OLD))
     if os.geteuid() == 0:  # anybody else's client could not read it
         _write(top, b"closed", b"secret", 0, OLD)
-    for n in range(40):
+    for n in range(6):
         _write(deep / "er", b"%d" % n, os.urandom(n), 0o644, OLD)
     if links:
         (top / "link").symlink_to("deep/big")
