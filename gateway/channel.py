@@ -33,7 +33,10 @@ class Channel(Flow):
         """
         if self._send_state == "open":
             self._exit_status = status & 0xFF
-            self._flush_send_buf()
+            if self.reader_left and not self._send_window:
+                self.drop_queued(stderr=True)
+            else:
+                self._flush_send_buf()
 
     def settle(self) -> None:
         """Send the exit status as soon as all data is out, then EOF and close."""
@@ -67,9 +70,14 @@ class Channel(Flow):
         return True
 
     def _process_eow_at_openssh_dot_com_request(self, packet: SSHPacket) -> bool:
-        """Note that stdout is read no more, as in `ssh … | head` (OpenSSH's PROTOCOL, 2.1)."""
+        """Note that stdout is read no more, as in `ssh … | head` (OpenSSH's PROTOCOL, 2.1).
+
+        The client throws away what it has got and gives no credit for it, so what waits here may
+        never go out.
+        """
         packet.check_end()
         self.reader_left = True
+        self.drop_queued()
         return True
 
     # asyncssh answers these later, and a client could ask faster than it answers.

@@ -168,6 +168,13 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
                 self._send_buf_len += _ENTRY
         return pieces
 
+    def drop_queued(self, *, stderr: bool = False) -> None:
+        """Forget stdout that waits to go out, and stderr too if told so: nobody would read it."""
+        kept = [] if stderr else [piece for piece in self._send_buf if piece[1] is not None]
+        self._send_buf = deque(kept)
+        self._send_buf_len = sum(len(data) + _ENTRY for data, _ in kept)
+        self._flush_send_buf()
+
     def settle(self) -> None:
         """Do what was to follow the data: resume the session, send EOF or close."""
         if self._session is None:  # the channel ended meanwhile

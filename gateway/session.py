@@ -21,6 +21,8 @@ FAILED = 255  # what ssh itself says when the connection, not the command, faile
 _SIGNALS_WAITING = 16
 # Writers come one after the other, too; one who ignores every signal is let write.
 _BROKEN_PIPES = 5
+# What was under way when the last one died is nobody's writing on.
+_BROKEN_PIPE_SECONDS = 0.5
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
@@ -230,4 +232,6 @@ class Session(asyncssh.SSHServerSession[bytes]):
         while self._signals:
             if not self.over.done():
                 await serving.signal(self._signals[0])
+                if self._signals[0] == BROKEN_PIPE:
+                    await asyncio.wait([self.over], timeout=_BROKEN_PIPE_SECONDS)
             self._signals.popleft()

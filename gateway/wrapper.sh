@@ -28,10 +28,9 @@ case $__kind in
   *) (exec "$__shell" -c "$1" 2>&4 3<&- 4>&-) ;;
 esac 2>/dev/null
 __code=$?
-if [ "$__tty" = pipe ]; then
-  # Unread stdin would keep the runtime from ever sending the status.
-  cat <&3 >/dev/null 2>&1 4>&- &
-  printf '\036%s %03d' "$0" "$__code" >&2
-fi
+[ "$__tty" = pipe ] && printf '\036%s %03d' "$0" "$__code" >&2
 printf '\036%s %03d' "$0" "$__code"
+# Unread stdin would keep the runtime from ever sending the status. Not before the trailers: a child's
+# end interrupts busybox's write to a pipe that is full, and it doesn't try again.
+[ "$__tty" = pipe ] && cat <&3 >/dev/null 2>&1 4>&- &
 exit "$__code"

@@ -124,9 +124,10 @@ def test_a_reader_that_goes(image: Pod, there: str) -> None:
     def first_five(command: str) -> list[str]:
         script = '"$@" | head -c 5; echo " ${PIPESTATUS[0]}"'
         argv = ["bash", "-c", script, "bash", *image.argv(command)]
-        return subprocess.run(argv, capture_output=True, timeout=60).stdout.decode().split()
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        return done.stdout.decode().split()
 
     assert first_five("while echo 12345; do :; done") == ["12345", "141"]
-    assert first_five("yes 12345 | cat; touch " + there + "/after") == ["12345", "0"]
+    assert first_five(f"yes 12345 | cat; touch {there}/after") == ["12345", "0"]
     assert first_five(f"echo 12345; sleep 0.5; touch {there}/silent; exit 4") == ["12345", "4"]
     assert image.ssh(f"ls {there}").stdout == b"after\nsilent\n"

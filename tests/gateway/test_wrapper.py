@@ -6,12 +6,13 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gateway import wrapper
 from gateway.wrapper import Command, CommandRefused, Kind
 
-from .shells import Shell, Terminal, run, swept, without_trailer
+from .shells import Shell, Terminal, run, swept, wait_for, without_trailer
 
 
 def text(command: str | bytes) -> Command:
@@ -281,3 +282,21 @@ def test_a_login_shell_at_a_terminal(shell: Shell) -> None:
                 break
         assert trailer in terminal.seen
         assert terminal.process.wait(timeout=5) == 9
+
+
+def test_a_trailer_that_waits_for_a_slow_reader_is_whole(shell: Shell) -> None:
+    """The pipe is full when the command ends, and then stdin ends, with whatever reads that."""
+    nonce, pipe = wrapper.new_nonce(), subprocess.PIPE
+    argv = wrapper.wrapped(text("head -c 65536 /dev/zero; exit 7"), nonce)
+    with swept(shell.start(argv, stdin=pipe, stdout=pipe, stderr=pipe)) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        told = os.read(process.stderr.fileno(), 100)
+        assert without_trailer(told, nonce) == (b"", 7)
+        shell_itself = psutil.Process(process.pid)
+        wait_for(lambda: shell_itself.status() == psutil.STATUS_SLEEPING)
+        process.stdin.close()
+        wait_for(lambda: {one.status() for one in shell_itself.children()} <= {"zombie"})
+        out, code = without_trailer(process.stdout.read(), nonce)
+        assert (len(out), code, process.wait(20)) == (65536, 7, 7)
