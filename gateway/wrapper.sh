@@ -30,7 +30,9 @@ esac 2>/dev/null
 __code=$?
 [ "$__tty" = pipe ] && printf '\036%s %03d' "$0" "$__code" >&2
 printf '\036%s %03d' "$0" "$__code"
-# Unread stdin would keep the runtime from ever sending the status. Not before the trailers: a child's
-# end interrupts busybox's write to a pipe that is full, and it doesn't try again.
-[ "$__tty" = pipe ] && cat <&3 >/dev/null 2>&1 4>&- &
+if [ "$__tty" = pipe ]; then
+  # Unread stdin would keep the runtime from ever sending the status. Not before the trailers: a
+  # child's end interrupts busybox's write to a pipe that is full, and it doesn't try again.
+  cat <&3 >/dev/null 2>&1 4>&- &
+fi
 exit "$__code"
