@@ -23,7 +23,7 @@ READY_SECONDS = 300.0
 _WELCOME_SECONDS = 2.0
 _CLOSE_SECONDS = 1.0
 # How long a client waits to be told what became of its command. The attempts go on after that.
-_FATE_SECONDS = 3.0
+_FATE_SECONDS = 2.0
 
 # The exit status that the client was told, if any, and why the session ended.
 _Ending = tuple[int | None, str]
