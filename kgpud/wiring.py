@@ -34,6 +34,7 @@ from kgpud.routing import Routing
 from kgpud.signin import SignIns
 from kgpud.statements import Statements
 from kgpud.tokens import Tokens, load_or_create_secret
+from kgpud.watchdog import Watchdog
 from store import installation
 from store.db import Database
 
@@ -142,6 +143,7 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
             metering.run,
             idling.run,
             audit.run,
+            Watchdog().run,
             *(transit.loops if transit else ()),
         ),
     )

@@ -1,11 +1,13 @@
 """One request to one route: who calls, what was sent, the handler, its answer."""
 
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 from aiohttp import web
+from pydantic import TypeAdapter
 
 from kgpud.rest import reading, request_id
 from kgpud.rest.auth import Access, Admit, authenticate, authorize, while_admitted
@@ -115,7 +117,13 @@ def _json(request: web.Request, answer: Complete, services: Services) -> web.Res
 
 def _one(answer: Answer) -> bytes:
     # What has a default is to be absent, rather than null, where it was not set.
-    return answer.model_dump_json(exclude_unset=True).encode()
+    return _adapter(type(answer)).dump_json(answer, exclude_unset=True)
+
+
+@functools.cache
+def _adapter(model: type[Answer]) -> TypeAdapter[Answer]:
+    # A model's own `model_dump_json` makes a text of it first: five times the work for a long one.
+    return TypeAdapter(model)
 
 
 def _many(answers: Sequence[Answer]) -> bytes:

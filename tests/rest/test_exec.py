@@ -78,6 +78,16 @@ async def test_bytes_that_are_no_text_go_both_ways(platform: Platform) -> None:
     assert reply.body["stdout"] == given.decode(errors="replace")
 
 
+async def test_characters_are_whole_wherever_the_output_is_cut(platform: Platform) -> None:
+    on = await exec_ready(platform)
+    # Three bytes each, and one before them: no piece of 64 KiB ends with a whole one.
+    sent = "a" + "€" * 100_000
+    assert (await run(platform, on, "cat", stdin=sent))["stdout"] == sent
+    cut = base64.b64encode(sent.encode()[:-1]).decode()
+    said = await run(platform, on, "cat", stdin_base64=cut)
+    assert said["stdout"] == sent[:-1] + "\N{REPLACEMENT CHARACTER}"
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

@@ -1,6 +1,8 @@
 """One-shot commands in a pod."""
 
+import asyncio
 import base64
+import codecs
 import time
 
 from gateway import capture
@@ -13,6 +15,7 @@ from kgpud.rest.call import Call
 from kgpud.rest.shapes.commands import Completed, Exec
 
 OUTPUT_LIMIT = 1 << 20
+_PIECE = 64 << 10
 
 
 async def exec_command(call: Call[Exec]) -> Completed:
@@ -45,13 +48,23 @@ async def exec_command(call: Call[Exec]) -> Completed:
     await services.core.activity(call.pod_id, sent, len(done.stdout) + len(done.stderr))
     return Completed(
         exit_code=done.exit_code,
-        stdout=done.stdout.decode(errors="replace"),
-        stderr=done.stderr.decode(errors="replace"),
+        stdout=await _text(done.stdout),
+        stderr=await _text(done.stderr),
         duration_ms=round((time.monotonic() - begun) * 1000),
         truncated=done.truncated,
         timed_out=done.timed_out,
         **(_raw(done) if body.output_base64 else {}),
     )
+
+
+async def _text(output: bytes) -> str:
+    """Return it as text, a piece at a time: bytes that are none take long to replace."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    pieces = []
+    for start in range(0, len(output), _PIECE):
+        pieces.append(decoder.decode(output[start : start + _PIECE]))
+        await asyncio.sleep(0)
+    return "".join([*pieces, decoder.decode(b"", final=True)])
 
 
 def _raw(done: capture.Completed) -> dict[str, str]:
