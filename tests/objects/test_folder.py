@@ -201,6 +201,15 @@ async def test_the_floor_is_kept_free(small_disk: Path, tmp_path: Path) -> None:
         writer.close()
         await until(lambda: not drafts(here))
         assert await here.put(two["put_url"], bytes(600_000)) == 200
+        # There is room for it when it begins, and when it comes only below the floor.
+        three = await here.create()
+        writer = await half_a_put(three["put_url"], 500_000, 0)
+        await until(lambda: bool(drafts(here)))
+        (small_disk / "other").write_bytes(bytes(900_000))
+        writer.write(bytes(500_000))
+        await until(lambda: not drafts(here))
+        writer.close()
+        assert (await here.get(three)).body["state"] == "pending"
 
 
 async def test_many_fetch_one_url(here: World) -> None:
