@@ -227,6 +227,10 @@ async def test_parts(here: World) -> None:
 
 
 async def test_stale_parts_are_aborted(here: World) -> None:
+    deleted = await here.create(size_bytes=12 << 20)
+    assert len(await here.store.uploads()) == 1
+    await here.call("DELETE", f"/{deleted['object_id']}")
+    assert await here.store.uploads() == []
     made = await here.create(size_bytes=12 << 20)
     first = made["parts"][0]
     assert await here.put(first["url"], bytes(first["size_bytes"])) == 200
