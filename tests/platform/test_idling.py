@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from gateway.executor import Executor
 from kgpud.history import History
 from kgpud.idle import release_at
 from kgpud.idling import Idling
@@ -93,7 +94,8 @@ async def made(world: World, api: FakeApi, clock: ManualClock, life: Life) -> As
             world.db,
             clock,
             world.rentals,
-            exec_api.executor,
+            # What ends a look whose stream broke has no half minute here.
+            Executor(exec_api, beside_seconds=0.2),
             "kgpu",
             life,
             fresh=lambda: world.view.connected,
