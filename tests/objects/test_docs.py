@@ -16,7 +16,7 @@ def blocks() -> list[str]:
     return [part.split("```", 1)[0] for part in after.split("```bash\n")[1:]]
 
 
-async def run(here: World, folder: Path, script: str) -> str:
+async def run(here: World, folder: Path, script: str, *, seconds: float = 60) -> str:
     env = {**os.environ, "B": f"{here.api.root}/v1", "T": await here.token()}
     process = await asyncio.create_subprocess_exec(
         *("bash", "-u", "-o", "pipefail", "-c", script),
@@ -25,7 +25,7 @@ async def run(here: World, folder: Path, script: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    said, _ = await asyncio.wait_for(process.communicate(), seconds)
     assert process.returncode == 0, said
     return said.decode()
 

@@ -173,6 +173,13 @@ async def test_the_sweep_runs_by_itself(here: World) -> None:
     assert (await here.get(got)).code == "object_expired"
 
 
+def test_the_products_limits() -> None:
+    draft("acct", Wish("x", 50 * GB), Limits(), 0)
+    with pytest.raises(UserError, match="at most 50000000000 bytes"):
+        draft("acct", Wish("x", 50 * GB + 1), Limits(), 0)
+    assert (Objects().quota_gb, Objects().object_gb) == (100, 50)
+
+
 @given(
     size=st.integers(0, 50 * GB),
     put=st.integers(5, 5120),

@@ -156,7 +156,6 @@ async def test_a_store_without_lifecycle_rules(
     [
         ({"addressing": "path"}, "s3.example.org", "/data-1/"),
         ({"addressing": "virtual"}, "data-1.s3.example.org", "/"),
-        ({"endpoint": "", "region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com", "/data-1/"),
         (
             {"endpoint": "", "region": "eu-west-3", "addressing": "virtual"},
             "data-1.s3.eu-west-3.amazonaws.com",

@@ -1,5 +1,6 @@
 """Objects as large as they come, through the daemon's own folder: memory stays flat."""
 
+import asyncio
 import hashlib
 import subprocess
 from collections.abc import Iterator
@@ -8,8 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kgpud.object_settings import Objects
 from tests.e2e.dev import Dev, running
-from tests.objects.test_docs import blocks
+from tests.objects.servers import Server
+from tests.objects.test_docs import blocks, run
+from tests.objects.world import world
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +70,20 @@ def test_more_than_5_gib_in_parts(dev: Dev, tmp_path: Path) -> None:
     assert (got["state"], got["size_bytes"]) == ("ready", size)
     assert sha256_of_url(got["get_url"]) == digest
     peak.check()
+
+
+async def test_more_than_5_gib_in_a_bucket(seaweed: Server, tmp_path: Path) -> None:
+    size = (5 << 30) + 1
+    folder = tmp_path / "laptop"
+    folder.mkdir()
+    digest = write_large(folder / "imagenet.tar", size)
+    begin, send = blocks()
+    async with world(tmp_path, Objects(store="s3", s3=seaweed.settings)) as here:
+        said = await run(here, folder, begin + send + "echo $OBJ", seconds=1200)
+        assert said.splitlines()[0] == '"ready"'
+        got = (await here.call("GET", f"/{said.split()[-1]}")).body
+        assert got["size_bytes"] == size
+        assert await asyncio.to_thread(sha256_of_url, got["get_url"]) == digest
 
 
 class Peak:
