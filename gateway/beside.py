@@ -12,7 +12,8 @@ from gateway.refusal import NOT_RUNNING, POD_GONE
 
 log = structlog.get_logger()
 
-SECONDS = 30.0
+# With the drain before it, it stays under systemd's patience (TimeoutStopSec).
+SECONDS = 20.0
 # Whoever took the stream away may be back in a moment.
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 4.0
 _LONGEST_WORD = 64
