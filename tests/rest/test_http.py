@@ -189,28 +189,26 @@ async def test_a_token_of_odd_bytes_is_401(platform: Platform, token: bytes) -> 
     assert (reply.status, reply.code) == (401, "invalid_token")
 
 
-@pytest.mark.parametrize(
-    ("accepts", "compressed"),
-    [
-        ("gzip", True),
-        ("br, gzip;q=0.5", True),
-        ("*", True),
-        ("", False),
-        ("gzip;q=0", False),
-        ("*;q=0", False),
-        ("identity", False),
-        ("gzip;q=lots", False),
-    ],
-)
-async def test_long_answers_are_compressed_for_who_takes_that(
-    platform: Platform, accepts: str, compressed: bool
-) -> None:
-    headers = {"Accept-Encoding": accepts}
-    reply = await platform.api.call("GET", "/openapi.json", headers=headers)
-    assert (reply.headers.get("Content-Encoding") == "gzip") == compressed
-    assert reply.headers["Vary"] == "Accept-Encoding"
-    short = await platform.api.call("GET", "/v1/gpu-models", headers=headers)
-    assert "Content-Encoding" not in short.headers
+ENCODINGS = [
+    ("gzip", True),
+    ("br, gzip;q=0.5", True),
+    ("*", True),
+    ("", False),
+    ("gzip;q=0", False),
+    ("*;q=0", False),
+    ("identity", False),
+    ("gzip;q=lots", False),
+]
+
+
+async def test_long_answers_are_compressed_for_who_takes_that(platform: Platform) -> None:
+    for accepts, compressed in ENCODINGS:
+        headers = {"Accept-Encoding": accepts}
+        reply = await platform.api.call("GET", "/openapi.json", headers=headers)
+        assert (reply.headers.get("Content-Encoding") == "gzip") == compressed, accepts
+        assert reply.headers["Vary"] == "Accept-Encoding"
+        short = await platform.api.call("GET", "/v1/gpu-models", headers=headers)
+        assert "Content-Encoding" not in short.headers
 
 
 async def test_a_minted_key_is_never_compressed(platform: Platform) -> None:

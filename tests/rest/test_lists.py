@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-import pytest
-
 from .platform import Platform, User
 
 
@@ -66,44 +64,44 @@ async def test_filters_stay_on_the_next_page(platform: Platform) -> None:
     assert rented[1:2] in ended
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("limit=0", "limit"),
-        ("limit=501", "limit"),
-        ("limit=ten", "limit"),
-        ("limit=1_0", "limit"),
-        ("limit=1.0", "limit"),
-        ("limit=%201", "limit"),
-        ("limit=", "limit"),
-        ("limit=" + "9" * 5000, "limit"),
-        ("limit=1&limit=2", "limit"),
-        ("active=yes", "active"),
-        ("active=", "active"),
-        ("phase=running", "phase"),
-        ("phase=%00", "phase"),
-        ("phase=%ff", "phase"),
-        ("cursor=", "cursor"),
-        ("cursor=nonsense", "cursor"),
-        ("cursor=%E2%82%AC", "cursor"),
-        ("cursor=WzEsMl0", "cursor"),  # [1,2]
-        ("cursor=WyIxIiwiYSJd", "cursor"),  # ["1","a"]
-        ("cursor=WzFlOTksImEiXQ", "cursor"),  # [1e99,"a"]
-        ("cursor=WzE4NDQ2NzQ0MDczNzA5NTUxNjE2LCJhIl0", "cursor"),  # [2**64,"a"]
-        ("cursor=WzEsIlx1ZDgwMCJd", "cursor"),  # [1,"\ud800"]
-        ("cursor=" + "W1tb" * 4000, "cursor"),
-        ("limt=5", "limt"),
-        ("%ff=1", "\N{REPLACEMENT CHARACTER}"),
-    ],
-)
-async def test_a_bad_query_names_the_parameter(platform: Platform, query: str, field: str) -> None:
+REFUSED = [
+    ("limit=0", "limit"),
+    ("limit=501", "limit"),
+    ("limit=ten", "limit"),
+    ("limit=1_0", "limit"),
+    ("limit=1.0", "limit"),
+    ("limit=%201", "limit"),
+    ("limit=", "limit"),
+    ("limit=" + "9" * 5000, "limit"),
+    ("limit=1&limit=2", "limit"),
+    ("active=yes", "active"),
+    ("active=", "active"),
+    ("phase=running", "phase"),
+    ("phase=%00", "phase"),
+    ("phase=%ff", "phase"),
+    ("cursor=", "cursor"),
+    ("cursor=nonsense", "cursor"),
+    ("cursor=%E2%82%AC", "cursor"),
+    ("cursor=WzEsMl0", "cursor"),  # [1,2]
+    ("cursor=WyIxIiwiYSJd", "cursor"),  # ["1","a"]
+    ("cursor=WzFlOTksImEiXQ", "cursor"),  # [1e99,"a"]
+    ("cursor=WzE4NDQ2NzQ0MDczNzA5NTUxNjE2LCJhIl0", "cursor"),  # [2**64,"a"]
+    ("cursor=WzEsIlx1ZDgwMCJd", "cursor"),  # [1,"\ud800"]
+    ("cursor=" + "W1tb" * 4000, "cursor"),
+    ("limt=5", "limt"),
+    ("%ff=1", "\N{REPLACEMENT CHARACTER}"),
+]
+
+
+async def test_a_bad_query_names_the_parameter(platform: Platform) -> None:
     user = await platform.user()
-    reply = await platform.api.call("GET", f"/v1/pods?{query}", token=user.token)
-    if len(query) > 8000:
-        assert reply.status == 400
-        return
-    assert (reply.status, reply.code) == (422, "validation_failed"), query
-    assert reply.fields == [field]
+    for query, field in REFUSED:
+        reply = await platform.api.call("GET", f"/v1/pods?{query}", token=user.token)
+        if len(query) > 8000:
+            assert reply.status == 400
+            continue
+        assert (reply.status, reply.code) == (422, "validation_failed"), query
+        assert reply.fields == [field], query
 
 
 async def test_a_call_without_parameters_takes_none(platform: Platform) -> None:

@@ -84,24 +84,24 @@ async def test_no_log_before_the_pod_runs_nor_after_it_is_gone(platform: Platfor
     assert (reply.status, reply.code) == (409, "pod_ended")
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("tail=-1", "tail"),
-        ("tail=all", "tail"),
-        ("since=0", "since"),
-        ("since=-5", "since"),
-        ("since=yesterday", "since"),
-        ("since=2026-11-23", "since"),
-        ("since=2026-11-23T25:00:00Z", "since"),
-        ("since=2026-11-23T09:10:11", "since"),
-        ("since=", "since"),
-        ("follow=1", "follow"),
-        ("timestamps=true", "timestamps"),
-    ],
-)
-async def test_a_bad_query_names_the_parameter(platform: Platform, query: str, field: str) -> None:
+REFUSED = [
+    ("tail=-1", "tail"),
+    ("tail=all", "tail"),
+    ("since=0", "since"),
+    ("since=-5", "since"),
+    ("since=yesterday", "since"),
+    ("since=2026-11-23", "since"),
+    ("since=2026-11-23T25:00:00Z", "since"),
+    ("since=2026-11-23T09:10:11", "since"),
+    ("since=", "since"),
+    ("follow=1", "follow"),
+    ("timestamps=true", "timestamps"),
+]
+
+
+async def test_a_bad_query_names_the_parameter(platform: Platform) -> None:
     user = await platform.user()
-    path = f"/v1/pods/gpu-none-1-abcdef/logs?{query}"
-    reply = await platform.api.call("GET", path, token=user.token)
-    assert (reply.status, reply.fields) == (422, [field])
+    for query, field in REFUSED:
+        path = f"/v1/pods/gpu-none-1-abcdef/logs?{query}"
+        reply = await platform.api.call("GET", path, token=user.token)
+        assert (reply.status, reply.fields) == (422, [field]), query
