@@ -4,11 +4,15 @@ import contextlib
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kgpud.config import Config
-from kgpud.daemon import Running
 from store.records import Account
+
+if TYPE_CHECKING:
+    # Commands that only look for a daemon need not load one: that is a second's work.
+    from kgpud.daemon import Running
 
 NAME = "dev.env"
 _KNOWN_HOSTS = "known_hosts"
@@ -39,7 +43,7 @@ def remove(state: Path) -> None:
     (state / NAME).unlink(missing_ok=True)
 
 
-def write(state: Path, running: Running, token: str) -> None:
+def write(state: Path, running: "Running", token: str) -> None:
     """Write known_hosts, the token and then dev.env, each whole and for its owner alone."""
     known_hosts, keys = state / _KNOWN_HOSTS, running.host_keys.current()
     trusted = [key.known_hosts(running.ssh.host, running.ssh.port) + "\n" for key in keys]
@@ -59,7 +63,7 @@ def write(state: Path, running: Running, token: str) -> None:
     _replace(state / NAME, "".join(lines))
 
 
-def welcome(state: Path, running: Running, account: Account, secret: str) -> str:
+def welcome(state: Path, running: "Running", account: Account, secret: str) -> str:
     """Return what a newcomer needs: where it is, and three commands to try."""
     env = shlex.quote(_short(state / NAME))
     log = _short(state / LOG)
