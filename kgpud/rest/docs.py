@@ -6,7 +6,8 @@ Nothing is fetched from elsewhere: Swagger UI comes with the package `offapi`.
 import asyncio
 import functools
 import hashlib
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -14,8 +15,9 @@ from aiohttp import web
 from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.serving import Handler
 
-_OURS = resources.files("kgpud.rest") / "pages"
-_SWAGGER = resources.files("offapi")
+_OURS = Path(__file__).parent / "pages"
+# Found, not imported: that would read all its files at once.
+_SWAGGER = Path(str(find_spec("offapi").origin)).parent  # type: ignore[union-attr]
 _FILES = {
     "/docs": (_OURS / "docs.html", "text/html"),
     "/docs/start.js": (_OURS / "start.js", "text/javascript"),
