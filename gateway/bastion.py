@@ -76,6 +76,10 @@ class Bastion:
             if connection.route is not None and connection.route.rental == rental:
                 connection.dismiss(sentence)
 
+    def notify(self, rental: str, sentence: str) -> None:
+        """Tell a rental's open terminals a line of ours."""
+        self._cuts.notify(rental, sentence)
+
     def open_sessions(self) -> Sequence[str]:
         """Return the names of the open sessions, as in SessionOpened."""
         return self._cuts.names()

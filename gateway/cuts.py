@@ -31,6 +31,9 @@ class Cuttable(Protocol):
     def cut(self, how: Cut) -> None:
         """End now, and tell the client why."""
 
+    def notify(self, sentence: str) -> None:
+        """Tell a terminal a line of ours, and nobody else."""
+
 
 class Cuts:
     """The open sessions by rental. `empty` is set while there are none."""
@@ -58,6 +61,11 @@ class Cuts:
         """End a rental's sessions."""
         for session in list(self._sessions.get(rental, ())):
             session.cut(how)
+
+    def notify(self, rental: str, sentence: str) -> None:
+        """Tell a rental's terminals a line of ours."""
+        for session in list(self._sessions.get(rental, ())):
+            session.notify(sentence)
 
     def names(self) -> Sequence[str]:
         """Return the names of the open sessions."""

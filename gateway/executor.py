@@ -10,7 +10,7 @@ from gateway.buffers import Incoming
 from gateway.dialling import connect
 from gateway.exec import Exec
 from gateway.link import Link, LinkRefused
-from gateway.outcome import ExecRefused, Sink
+from gateway.outcome import ExecRefused, ExecUnreachable, Sink
 from gateway.protocols import ApiServerSource, NoApiServer, PodRef
 from gateway.refusal import explain_refusal
 from gateway.settings import Rhythm
@@ -63,7 +63,8 @@ class Executor:
         try:
             link, protocol = await self._connect(path, query)
         except LinkRefused as error:
-            raise ExecRefused(explain_refusal(error.status, error.body)) from None
+            kind = ExecRefused if error.status else ExecUnreachable
+            raise kind(explain_refusal(error.status, error.body)) from None
         except NoApiServer as error:
             log.error("exec_without_credentials", why=str(error))  # noqa: TRY400 - no traceback
             raise ExecRefused(explain_refusal(_UNAUTHORIZED, "")) from None

@@ -13,6 +13,10 @@ class ExecRefused(Exception):
     """The command never began. The text is a sentence for the user."""
 
 
+class ExecUnreachable(ExecRefused):
+    """It never began because the API server did not answer."""
+
+
 class ExecBroken(Exception):
     """The stream to the pod broke, so nobody knows how the command ended."""
 

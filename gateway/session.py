@@ -218,6 +218,11 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self.say(sentence)
         self.channel.finish(FAILED)
 
+    def notify(self, sentence: str) -> None:
+        """Tell a terminal a line of ours, wherever its cursor stands, as wall(1) does."""
+        if self.request.tty and not self.channel.is_closing():
+            self.channel.write_stderr(f"\r\nkgpud: {sentence}\r\n".encode())
+
     def say(self, sentence: str) -> None:
         """Tell the client a line of ours on stderr."""
         if not self.channel.is_closing():

@@ -89,6 +89,11 @@ class Front:
         self.bastion.cut(*told)
         self.elders.cut(*told)
 
+    def notify(self, pod_id: str, sentence: str) -> None:
+        """Tell a rental's terminals a line of ours, wherever they are."""
+        self.bastion.notify(pod_id, sentence)
+        self.elders.notify(pod_id, sentence)
+
     async def deserted(self, linger_seconds: float) -> None:
         """Return once there are no sessions and no requests, as in `Bastion.deserted`."""
         await self.bastion.deserted(linger_seconds)
@@ -182,6 +187,7 @@ async def core(
         http=bound(sockets.http),
         ssh=bound(sockets.ssh),
         cut=front.cut,
+        notify=front.notify,
         lost_reason=lost_reason,
     )
     async with (

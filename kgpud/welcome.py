@@ -2,6 +2,7 @@
 
 from kgpud.idle import idle_ms, warns
 from kgpud.life_settings import Life
+from kgpud.lowbalance import WARNINGS
 from store.records import Rental
 
 _HOUR_MS = 3_600_000
@@ -29,4 +30,6 @@ def _lasting(balance: int, burn_per_hour: int) -> str:
     if not burn_per_hour:
         return f"{balance} credits left"
     minutes = balance * 60 // burn_per_hour
+    if minutes <= WARNINGS[0]:
+        return f"BALANCE LASTS {minutes} MIN, then the rental is released"
     return f"balance lasts {minutes} min" if minutes < 120 else f"balance lasts {minutes // 60} h"  # noqa: PLR2004 - two hours

@@ -22,6 +22,7 @@ from kgpud.dashboard.visit import Site
 from kgpud.history import History
 from kgpud.idempotency import Idempotency
 from kgpud.idling import Idling
+from kgpud.lowbalance import LowBalance
 from kgpud.metering import Metering
 from kgpud.objects import opening
 from kgpud.objects.signing import Signer
@@ -44,7 +45,8 @@ class Outside:
     """What the services stand on and is there before them.
 
     `core` is what the bastion asks. `http` and `ssh` are where the listeners are bound.
-    `cut(pod_id, reason)` ends a rental's sessions at once. `lost_reason` is what a rental ends with
+    `cut(pod_id, reason)` ends a rental's sessions at once, `notify(pod_id, sentence)` tells its
+    terminals something. `lost_reason` is what a rental ends with
     whose pod is gone.
     """
 
@@ -57,6 +59,7 @@ class Outside:
     http: Address
     ssh: Address
     cut: Callable[[str, str], None]
+    notify: Callable[[str, str], None]
     lost_reason: str
 
 
@@ -142,6 +145,7 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
             reconcile.run,
             metering.run,
             idling.run,
+            LowBalance(db, clock, rentals.changes, outside.notify).run,
             audit.run,
             Watchdog().run,
             *(transit.loops if transit else ()),

@@ -127,6 +127,20 @@ async def unused(conn: Connection, since: int) -> list[Rental]:
     return [_rental(row) for row in rows]
 
 
+async def low_balances(conn: Connection) -> dict[str, int]:
+    """Return of each live rental that was told of a low balance, how many minutes it was told."""
+    rows = await conn.rows(
+        "SELECT pod_id, low_balance_minutes FROM rentals"
+        " WHERE ended_at IS NULL AND low_balance_minutes IS NOT NULL"
+    )
+    return {row["pod_id"]: row["low_balance_minutes"] for row in rows}
+
+
+async def save_low_balance(conn: Connection, told: Iterable[tuple[str, int | None]]) -> None:
+    """Note what rentals are told of their balance: pairs of id and minutes."""
+    await conn.run_many("UPDATE rentals SET low_balance_minutes = ?2 WHERE pod_id = ?1", told)
+
+
 async def placed(conn: Connection) -> list[tuple[str, str]]:
     """Return id and node of each live rental whose pod has a node."""
     rows = await conn.rows(

@@ -122,6 +122,11 @@ class Elders:
         for elder in self._elders:
             elder.tell(f"cut {rental}", {"cut": [rental, reason, sentence]})
 
+    def notify(self, rental: str, sentence: str) -> None:
+        """Have a rental's terminals told a line of ours wherever they are."""
+        for elder in self._elders:
+            elder.tell(f"notify {rental}", {"notify": [rental, sentence]})
+
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Have them drain as we do; return when they are gone, or should have been long ago."""
         for elder in self._elders:

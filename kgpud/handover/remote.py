@@ -23,6 +23,9 @@ class Sessions(Protocol):
     def cut(self, rental: str, reason: str, sentence: str) -> None:
         """End a rental's sessions."""
 
+    def notify(self, rental: str, sentence: str) -> None:
+        """Tell a rental's terminals a line."""
+
     def open_sessions(self) -> Sequence[str]:
         """Return the names of the open sessions."""
         ...
@@ -124,6 +127,8 @@ class RemoteCore:
             self._answer(message)
         elif "cut" in message:
             self._sessions.cut(*message["cut"])
+        elif "notify" in message:
+            self._sessions.notify(*message["notify"])
         elif "stop" in message:
             self._asked_to_stop(message["stop"])
         elif "owner" in message:

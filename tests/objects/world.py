@@ -111,6 +111,7 @@ async def world(
             host_keys=HostKeys(state / "host_key"),
             http=daemon.bound(sock),
             ssh=Address("127.0.0.1", 2222),
+            notify=lambda _pod_id, _sentence: None,
             cut=lambda _pod_id, _reason: None,
             lost_reason="pod_lost",
         )

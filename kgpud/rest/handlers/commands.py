@@ -6,7 +6,7 @@ import codecs
 import time
 
 from gateway import capture
-from gateway.outcome import ExecBroken, ExecRefused
+from gateway.outcome import ExecBroken, ExecRefused, ExecUnreachable
 from gateway.protocols import PodRef
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.pods import CONTAINER, STARTING
@@ -38,6 +38,8 @@ async def exec_command(call: Call[Exec]) -> Completed:
                 output_limit=OUTPUT_LIMIT,
                 timeout=body.timeout_seconds,
             )
+    except ExecUnreachable as error:
+        raise UserError(Code.CLUSTER_UNREACHABLE, str(error)) from error
     except (ExecRefused, ExecBroken) as error:
         # A pod that ended meanwhile is no fault of ours.
         await _ready_pod(call)
@@ -81,4 +83,6 @@ async def _ready_pod(call: Call[Exec]) -> PodRef:
     if rental.phase != "Running" or not rental.ready:
         reason = rental.pending_reason or STARTING
         raise UserError(Code.POD_NOT_READY, f"the pod is not ready yet ({reason}); try again soon")
+    if not call.services.catalog.fresh:
+        raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer; try again soon")
     return PodRef(call.services.namespace, rental.pod_id, CONTAINER)

@@ -1,17 +1,19 @@
 """What can be rented: the menu, and the machines behind it."""
 
 from kgpud.rest.call import Call
-from kgpud.rest.shapes.menu import GpuModel, Node
+from kgpud.rest.shapes.menu import STALE, GpuModel, Node
 
 
 async def list_gpu_models(call: Call) -> list[GpuModel]:
     """List the classes that the fleet has, with what is free now."""
+    stale = {} if call.services.catalog.fresh else STALE
     return [
         GpuModel(
             gpu_model=line.gpu_model,
             total=line.total,
             free=line.free,
             price_per_hour_credits=line.price_per_hour_credits,
+            **stale,
         )
         for line in call.services.catalog.menu()
     ]
@@ -19,6 +21,7 @@ async def list_gpu_models(call: Call) -> list[GpuModel]:
 
 async def list_nodes(call: Call) -> list[Node]:
     """List the machines."""
+    stale = {} if call.services.catalog.fresh else STALE
     return [
         Node(
             hostname=node.hostname,
@@ -28,6 +31,7 @@ async def list_nodes(call: Call) -> list[Node]:
             free=node.free,
             ready=node.ready,
             cordoned=node.cordoned,
+            **stale,
         )
         for node in call.services.catalog.nodes()
     ]

@@ -9,6 +9,7 @@ from kgpud.reasons import sentence
 from kgpud.rentals import RentRequest
 from kgpud.rest.call import Call, Services
 from kgpud.rest.shapes.events import WaitQuery
+from kgpud.rest.shapes.menu import STALE
 from kgpud.rest.shapes.pages import Page, page
 from kgpud.rest.shapes.pods import (
     Idle,
@@ -169,6 +170,8 @@ def shown(services: Services, rental: Rental) -> Pod:
         ended_at=_when(rental.ended_at),
         end_reason=rental.end_reason,
         end_detail=sentence(rental.end_reason) if rental.end_reason else None,
+        low_balance_minutes=rental.low_balance_minutes if rental.ended_at is None else None,
         idle=_idle(services, rental),
         ssh_access=_access(services, rental),
+        **(STALE if rental.gone_at is None and not services.catalog.fresh else {}),
     )

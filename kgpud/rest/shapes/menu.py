@@ -1,8 +1,12 @@
 """What can be rented."""
 
-from typing import Any
+from typing import Any, Literal
 
 from kgpud.rest.shapes.base import Answer
+
+Stale = Literal["cluster_unreachable"] | None
+#: What answers carry while the cluster does not answer.
+STALE: dict[str, Literal["cluster_unreachable"]] = {"stale": "cluster_unreachable"}
 
 
 def _line(gpu_model: str, total: int, free: int, price: int) -> dict[str, Any]:
@@ -23,6 +27,8 @@ class GpuModel(Answer):
     free: int
     price_per_hour_credits: int
     """For one GPU, or for a rental without any."""
+    stale: Stale = None
+    """There while the cluster does not answer: this is what was last known."""
 
     examples = (
         _line("rtx3080", 1, 1, 300),
@@ -44,6 +50,8 @@ class Node(Answer):
     ready: bool
     cordoned: bool
     """Nothing new starts there."""
+    stale: Stale = None
+    """There while the cluster does not answer: this is what was last known."""
 
     examples = (
         {

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from kgpud.rest import quantity
 from kgpud.rest.shapes.base import Answer, Body, Flag, Time, refused
+from kgpud.rest.shapes.menu import Stale
 from kgpud.rest.shapes.pages import PageQuery
 from store.records import Phase
 
@@ -170,6 +171,10 @@ class Pod(Answer):
     """Why it ended: `returned`, `auto_idle`, `out_of_credits`, `start_failed:…`, …"""
     end_detail: str | None
     """The same in words."""
+    low_balance_minutes: int | None
+    """Set from an hour before the balance runs out: it lasts for at most so many minutes."""
+    stale: Stale = None
+    """There while the cluster does not answer: this is what was last known."""
     idle: Idle
     ssh_access: SshAccess
 
@@ -195,6 +200,7 @@ class Pod(Answer):
             "ended_at": None,
             "end_reason": None,
             "end_detail": None,
+            "low_balance_minutes": None,
             "idle": {
                 "last_activity_at": "2026-05-25T21:52:10.400Z",
                 "idle_seconds": 12,
