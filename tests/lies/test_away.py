@@ -47,7 +47,15 @@ def test_who_cannot_be_reached_ends_sessions_and_no_rental(tmp_path: Path) -> No
                 refused.stderr
             )
             assert pod.view()["phase"] == "Running"
+            # What is last known is still shown, and said to be that; what needs the cluster is 503.
+            eventually(lambda: pod.view().get("stale") == "cluster_unreachable", _WITHIN)
+            assert {line["stale"] for line in world.dev.api("GET", "/gpu-models")} == {
+                "cluster_unreachable"
+            }
+            done = world.dev.api("POST", f"/pods/{pod.pod_id}/exec", {"cmd": ["true"]})
+            assert (done["_status"], done["code"]) == (503, "cluster_unreachable")
             world.thread.run(world.chaos.open())
+            eventually(lambda: "stale" not in pod.view(), _WITHIN)
             assert pod.ssh("exit 7").returncode == 7
         for seed in range(5):
             world.chaos.draw = chaos.by_seed(seed, 1.0)

@@ -63,6 +63,9 @@ class Sessions:
     cuts: list[tuple[str, str, str]] = field(default_factory=list)
     stops: list[float] = field(default_factory=list)
 
+    def notify(self, rental: str, sentence: str) -> None:
+        raise AssertionError((rental, sentence))
+
     def cut(self, rental: str, reason: str, sentence: str) -> None:
         self.cuts.append((rental, reason, sentence))
 

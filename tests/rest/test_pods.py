@@ -19,6 +19,7 @@ POD_FIELDS = {
         "ended_at",
         "end_reason",
         "end_detail",
+        "low_balance_minutes",
         "idle",
         "ssh_access",
     ),
