@@ -9,10 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic.json_schema import (
+    GenerateJsonSchema,
+    JsonSchemaMode,
+    JsonSchemaValue,
+    models_json_schema,
+)
+from pydantic_core import core_schema
 
 from kgpud.errors import Code
-from kgpud.rest import possible
+from kgpud.rest import docstrings, possible
 from kgpud.rest.auth import Access
 from kgpud.rest.problems import STATUS, Problem, example
 from kgpud.rest.route import PATH_PARAMETERS, Parameter, Route
@@ -82,6 +88,14 @@ class _Schemas(GenerateJsonSchema):
 
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's own
         return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        described = super().model_schema(schema)
+        fields = described.get("properties", {})
+        for name, about in docstrings.of(schema["cls"]).items():
+            if name in fields:
+                fields[name]["description"] = about
+        return described
 
 
 def describe(routes: Sequence[Route], *, api_base: str, version: str) -> Json:

@@ -24,7 +24,7 @@ def refused(message: str) -> PydanticCustomError:
 class Answer(BaseModel):
     """A JSON object that we send. Times are RFC 3339 UTC, credits are whole numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: What one looks like, for the API's description; a list shows all of them.
     examples: ClassVar[Sequence[Mapping[str, Any]]] = ()
@@ -43,7 +43,6 @@ class Body(BaseModel):
         strict=True,
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     #: The most bytes of JSON that are read.
@@ -77,7 +76,7 @@ class Body(BaseModel):
 class Query(BaseModel):
     """What may follow the ``?``: nothing but the parameters named here, each at most once."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _whole(value: object) -> object:
