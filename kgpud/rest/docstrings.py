@@ -7,6 +7,7 @@ at each start, for a description that is seldom asked for.
 import ast
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Mapping
 
@@ -25,7 +26,7 @@ def _own(model: type) -> dict[str, str]:
     body = _classes(model.__module__).get(model.__name__, [])
     return {
         field.target.id: inspect.cleandoc(below.value.value)
-        for field, below in zip(body, body[1:], strict=False)
+        for field, below in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(below, ast.Expr)
