@@ -20,7 +20,7 @@ IDLE_SECONDS = web.AppKey("idle_seconds", float)
 _TICK_SECONDS = 0.01
 _CANCEL_SECONDS = 1.0
 # Some connect for later, and say nothing for long.
-_FIRST_WORD_SECONDS = 1.0
+_FIRST_WORD_SECONDS = 3.0
 
 
 class _Connection(RequestHandler):

@@ -153,7 +153,7 @@ async def test_a_key_exchange_after_login_is_fine_and_before_it_is_not(tmp_path:
 
 async def test_what_a_client_sends_ahead_is_left_in_the_kernel(tmp_path: Path) -> None:
     """A connection that waits for its turn must not be read on meanwhile."""
-    limits = Limits(key_exchanges_per_second=1, penalties=NO_PENALTIES)
+    limits = Limits(key_exchanges_per_second=0.01, penalties=NO_PENALTIES)
     async with (
         door(tmp_path, limits) as front,
         RawClient.connected(front.port) as first,
