@@ -38,6 +38,7 @@ class Pods:
     async def serve(self, call: Call) -> None:
         if call.is_hangup:
             call.upgrade()
+            call.stdout(b"gone")
             call.finish(0)
             return
         self.looks += 1
