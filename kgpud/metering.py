@@ -16,6 +16,7 @@ from store.records import Rental
 log = structlog.get_logger()
 
 _PERIOD_SECONDS = 1.0
+_HAD_ENDED = "minutes after the container had ended"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ async def close_rental(
         at = max(at, limit)
         minutes = billing.begun(rental.ran_since, limit)
         if minutes < rental.charged_minutes:
-            await _refund(conn, rental, minutes, now, "minutes after the container had ended")
+            await _refund(conn, rental, minutes, now, _HAD_ENDED)
         ended = await _charge_due(conn, await bills.due(conn, limit, rental.pod_id), now)
         if ended:
             return ended[0]
@@ -103,6 +104,18 @@ async def close_rental(
             await _refund(conn, paid, minutes - 1, now, f"the last minute: {reason}")
     await rentals.end(conn, [rentals.End(rental.pod_id, at, reason, failed)], now)
     return Ended(rental.pod_id, reason)
+
+
+async def give_back(conn: Connection, rental: Rental, now: int) -> None:
+    """Refund what an ended rental paid beyond its container's end, if that became known later."""
+    assert rental.ended_at is not None
+    assert rental.end_reason is not None
+    if rental.ran_since is None or rental.finished_at is None:
+        return
+    minutes = billing.begun(rental.ran_since, min(rental.ended_at, rental.finished_at))
+    minutes = max(0, minutes - is_operators_fault(rental.end_reason))
+    if minutes < rental.charged_minutes:
+        await _refund(conn, rental, minutes, now, _HAD_ENDED)
 
 
 async def _refund(conn: Connection, rental: Rental, minutes: int, now: int, note: str) -> None:

@@ -26,12 +26,15 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
     """Lay what was seen of a pod over its rental.
 
     The cluster's times are taken between the rental's creation and now, by our clock as it is set
-    now (see clocksteps). An ended rental only
-    learns that its pod is gone.
+    now (see clocksteps).
+
+    An ended rental only learns that its pod is gone, and when its container finished if that was
+    before the end. That it started before the end is not believed any more: who released a pod
+    that was not known to run was told that it cost nothing, and that stays so.
     """
     gone = pod.deleted and rental.gone_at is None
     if rental.ended_at is not None:
-        return Observed(rental, gone=gone)
+        return Observed(_finished_before_end(rental, pod, now), gone=gone)
     if rental.started_at is None:
         started = _within(pod.started_at, rental.made_at, now)
         rental = replace(rental, started_at=started, stepped_before_start_ms=rental.stepped_ms)
@@ -58,6 +61,23 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
         gone=gone,
         happened=_happened(rental, seen),
     )
+
+
+def _finished_before_end(rental: Rental, pod: PodState, now: int) -> Rental:
+    """Take late news of a container that had finished when its rental's end was accepted.
+
+    A container that finished once its deletion was asked for did so because of that, whatever our
+    clock says: by the cluster's own clock a cluster that is behind us gives nothing away.
+    """
+    finished = pod.finished_at
+    if finished is None or rental.finished_at is not None:
+        return rental
+    if pod.deletion_asked_at is not None and finished >= pod.deletion_asked_at:
+        return rental
+    if rental.ran_since is None or rental.ended_at is None:
+        return rental
+    within = max(rental.ran_since, min(finished, now))
+    return replace(rental, finished_at=within) if within < rental.ended_at else rental
 
 
 def _happened(before: Rental, now: Rental) -> tuple[tuple[EventKind, str], ...]:

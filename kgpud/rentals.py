@@ -17,7 +17,7 @@ from kgpud.cluster.client import Cluster
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.pods import PodState
 from kgpud.errors import Code, UserError
-from kgpud.metering import Ended, close_rental
+from kgpud.metering import Ended, close_rental, give_back
 from kgpud.reasons import RETURNED
 from kgpud.renting import RentRequest, RentSettings
 from kgpud.tokens import Tokens
@@ -160,7 +160,8 @@ class Rentals:
     async def release(self, account_id: str | None, pod_id: str, reason: str = RETURNED) -> Rental:
         """End a rental, anybody's if `account_id` is None; one that has ended stays as it is.
 
-        The bill is final when this returns; the pod's deletion follows.
+        The bill grows no more when this returns, and shrinks only if the container turns out to
+        have finished before. The pod's deletion follows.
         """
         await self.steps.absorb()
         rental, ended = await _release(self._db, self._clock, account_id, pod_id, reason)
@@ -213,6 +214,8 @@ class Rentals:
             told = [(c.rental.pod_id, now, *event) for c in changes for event in c.happened]
             await events.add(tx, told)
             await rentals.save_observed(tx, [change.rental for change in changes])
+            for late in [c.rental for c in changes if c.rental.ended_at is not None]:
+                await give_back(tx, late, now)
             ended = [await _close(tx, c, now) for c in changes if c.end_reason is not None]
             await rentals.save_gone(tx, [c.rental.pod_id for c in changes if c.gone], now)
         for change in changes:

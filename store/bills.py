@@ -80,11 +80,14 @@ async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due
 
 
 async def charge(conn: Connection, charges: Sequence[Charge]) -> None:
-    """Write bills by compare-and-set. Raises RuntimeError where a bill was not as expected."""
+    """Write bills by compare-and-set; an ended rental's only shrinks.
+
+    Raises RuntimeError where a bill was not as expected.
+    """
     changed = await conn.run_many(
-        "UPDATE rentals SET charged_minutes = ?, cost = ?"
-        " WHERE pod_id = ? AND charged_minutes = ? AND ended_at IS NULL",
+        "UPDATE rentals SET charged_minutes = ?1, cost = ?2 WHERE pod_id = ?3"
+        " AND charged_minutes = ?4 AND (ended_at IS NULL OR ?1 < charged_minutes)",
         [(c.minutes, c.cost, c.pod_id, c.minutes_before) for c in charges],
     )
     if charges and changed != len(charges):
-        raise RuntimeError("{len(charges) - changed} bills changed under a transaction")
+        raise RuntimeError(f"{len(charges) - changed} bills changed under a transaction")

@@ -65,18 +65,21 @@ WHERE minutes <> upto - since OR -amount <> rate * upto / 60 - rate * since / 60
     OR upto IS NULL;
 
 -- An ended rental paid every minute that began while it ran. The minute that it had no credits
--- for is not among them, and the last one may have been given back if the operator was to blame.
+-- for is not among them, unless the container had finished before, and the last one may have been
+-- given back if the operator was to blame.
 SELECT 'rental ' || pod_id || ': charged ' || charged_minutes || ' min of ' || begun
     || ' (' || end_reason || ')'
 FROM (
-    SELECT pod_id, charged_minutes, end_reason, coalesce(
+    SELECT pod_id, charged_minutes, end_reason,
+        coalesce(finished_at < ended_at, 0) AS over_before, coalesce(
         max(0, (min(ended_at, coalesce(finished_at, ended_at)) - ran_since + 60000)
             / 60000), 0
     ) AS begun
     FROM rentals WHERE ended_at IS NOT NULL
 )
 WHERE charged_minutes <> max(0, begun - (
-    end_reason IN ('out_of_credits', 'node_lost', 'pod_lost')
+    (end_reason = 'out_of_credits' AND NOT over_before)
+    OR end_reason IN ('node_lost', 'pod_lost')
     OR (end_reason LIKE 'evicted_by_kubelet:%' AND end_reason NOT IN (
         'evicted_by_kubelet:OutOfephemeral-storage', 'evicted_by_kubelet:OOMKilled'
     ))

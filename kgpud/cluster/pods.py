@@ -33,7 +33,8 @@ class PodState:
     """A pod at one moment. Times are the cluster's, in milliseconds since the epoch.
 
     `failure` is an end reason if the pod ended by itself; a pod that is being deleted ends by
-    that and has none, unless it was evicted before. `deleted` means that the object is gone.
+    that and has none, unless it was evicted before. `deletion_asked_at` is when the API server was
+    asked for that. `deleted` means that the object is gone.
     """
 
     name: str
@@ -47,6 +48,7 @@ class PodState:
     failure: str | None
     deleted: bool
     deleting: bool
+    deletion_asked_at: int | None
     gpu_count: int
     gpu_model: str | None
     installation: str | None
@@ -73,6 +75,7 @@ def derive(pod: Json, *, deleted: bool = False) -> PodState:
         failure=failure,
         deleted=deleted,
         deleting=deleting,
+        deletion_asked_at=_deletion_asked_at(metadata),
         gpu_count=_gpus(spec),
         gpu_model=labels.get(GPU_MODEL),
         installation=labels.get(INSTALLATION),
@@ -95,6 +98,12 @@ def _time(part: Json | None, name: str) -> int | None:
     text = part.get(name) if part else None
     moment = parse_rfc3339(text) if text else 0
     return moment if moment > _NOT_A_TIME_BEFORE else None
+
+
+def _deletion_asked_at(metadata: Json) -> int | None:
+    """Return when the deletion was asked for: the timestamp lies the grace period after that."""
+    at = _time(metadata, "deletionTimestamp")
+    return None if at is None else at - 1000 * (metadata.get("deletionGracePeriodSeconds") or 0)
 
 
 def _condition(status: Json, kind: str) -> Json:

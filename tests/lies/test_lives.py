@@ -96,8 +96,8 @@ async def world(tmp_path: Path, api: FakeApi, clock: ManualClock) -> AsyncIterat
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[FakeApi]:
-    fake = FakeApi()
+async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[FakeApi]:
+    fake = FakeApi(clock)
     fake.apply("nodes", "ADDED", node("n1", "rtx4090", 4))
     async with serve(fake, tmp_path / "kubeconfig"):
         yield fake
@@ -131,7 +131,8 @@ async def take(row: Row, pod_id: str, world: World, api: FakeApi) -> None:
     """Send one recorded event through the watch, and wait until it was taken."""
     pod = api.pods[pod_id]
     pod["status"] = row["status"]
-    pod["metadata"]["deletionTimestamp"] = row["deletionTimestamp"]
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        pod["metadata"][name] = row[name]
     pod["spec"]["nodeName"] = row["nodeName"]
     seen = derive(pod, deleted=row["type"] == "DELETED")
     api.apply("pods", row["type"], pod)

@@ -14,8 +14,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[FakeApi]:
-    fake = FakeApi()
+async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[FakeApi]:
+    fake = FakeApi(clock)
     fake.apply("nodes", "ADDED", node("n1", "rtx4090", 4))
     fake.apply("nodes", "ADDED", node("n2", "v100", 8))
     async with serve(fake, tmp_path / "kubeconfig"):

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.manual_clock import ManualClock
+
 Object = dict[str, Any]
 TOKEN = "fake-cluster-token"
 
@@ -32,13 +34,14 @@ def node(name: str, model: str, gpus: int) -> Object:
 class FakeApi:
     """`mood` of a pod's creation: ok, refuse, lose (made, not answered), drop (not made), hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.objects: dict[str, dict[str, Object]] = {
             "pods": {},
             "secrets": {},
             "nodes": {},
             "events": {},
         }
+        self._clock = clock
         self.log: list[tuple[str, str]] = []
         self.mood = "ok"
         self.down = False
@@ -154,7 +157,9 @@ class FakeApi:
 
     def _delete(self, kind: str, item: Object) -> None:
         if kind == "pods":
-            item["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
+            grace = {"deletionGracePeriodSeconds": 1}
+            due = stamp(self._clock.now_ms() + 1000)
+            item["metadata"] |= {"deletionTimestamp": due, **grace}
             self.apply(kind, "MODIFIED", item)
         else:
             self.apply(kind, "DELETED", item)

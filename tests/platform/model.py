@@ -44,12 +44,13 @@ _TURNS = 60
 class Ran:
     """When a container ran, in milliseconds that passed; `until` is None while it does.
 
-    `unseen` says that it ended while nobody looked: who releases it then pays until the release.
+    `untold` says that its pod went while nobody looked: nobody will ever know when it ended, so who
+    releases it before that is noticed pays until the release.
     """
 
     since: int
     until: int | None = None
-    unseen: bool = False
+    untold: bool = False
 
 
 class Model:
@@ -168,6 +169,8 @@ class Model:
             if "deletionTimestamp" in pod["metadata"] or self._random.random() < 0.2:
                 self.house.api.remove(name)
                 self._stop(name)
+                if name in self._ran and not self._seen:
+                    self._ran[name].untold = True
         await self.house.settle()
 
     async def _lose_the_cluster(self) -> None:
@@ -267,7 +270,8 @@ class Model:
             assert ran is None or rental.ended_at is not None or not self._seen
             return
         most = begun(ran.since, self._passed if ran.until is None else ran.until)
-        if ran.unseen and rental.end_reason in ("returned", "out_of_credits"):
+        if rental.ended_at is not None and (ran.untold or not self._seen):
+            # What is still to be told may take minutes back.
             return
         assert rental.charged_minutes <= most, (rental, ran)
         assert rental.cost == cost(rental.rate_per_hour, rental.charged_minutes)
@@ -303,7 +307,6 @@ class Model:
         ran = self._ran.get(name)
         if ran is not None and ran.until is None:
             ran.until = self._passed if at is None else at
-            ran.unseen = not self._seen
 
     @property
     def _seen(self) -> bool:

@@ -20,7 +20,7 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
-        self.api = FakeApi()
+        self.api = FakeApi(self.clock)
         self.world: World | None = None
         self._folder = folder
         self._stack = AsyncExitStack()
