@@ -16,7 +16,10 @@ log = structlog.get_logger()
 
 
 class Accounts:
-    """Everything that is done to accounts. Every method raises UserError where it says no."""
+    """What is done to accounts. Every method raises UserError where it says no.
+
+    Nothing but `reinstate` changes an account that was deleted: CONFLICT.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Accounts:
         """Let the account rent; its trial credits come with the first approval only."""
         now = self._clock.now_ms()
         async with self._db.transaction() as tx:
-            account = await _found(tx, email_or_id)
+            account = await _living(tx, email_or_id)
             await accounts.set_status(tx, account.account_id, "approved", now)
             if account.approved_at is None and self._trial_credits > 0:
                 await ledger.add(
@@ -88,17 +91,20 @@ class Accounts:
     async def suspend(self, email_or_id: str, who: str) -> Account:
         """Refuse the account's tokens from now on. Its rentals go on until they are released."""
         async with self._db.transaction() as tx:
-            account = await _found(tx, email_or_id)
+            account = await _living(tx, email_or_id)
             await accounts.set_status(tx, account.account_id, "suspended", None)
             account = await _found(tx, account.account_id)
         log.info("account.suspended", account=account.account_id, who=who)
         return account
 
     async def reinstate(self, email_or_id: str, who: str) -> Account:
-        """Let a suspended account in again. CONFLICT for one that isn't suspended."""
+        """Let a suspended or deleted account in again, with what its ledger left it.
+
+        A deleted one has no token any more, and gets no second trial credits. CONFLICT for others.
+        """
         async with self._db.transaction() as tx:
             account = await _found(tx, email_or_id)
-            if account.status != "suspended":
+            if account.status not in ("suspended", "deleted"):
                 raise UserError(Code.CONFLICT, f"this account is {account.status}, not suspended")
             # One that was never approved still waits for that.
             status: AccountStatus = "approved" if account.approved_at is not None else "pending"
@@ -118,7 +124,7 @@ class Accounts:
     ) -> Account:
         """Change what is given. What an account rents already goes on above a smaller quota."""
         async with self._db.transaction() as tx:
-            account = await _found(tx, email_or_id)
+            account = await _living(tx, email_or_id)
             await accounts.set_quota(tx, account.account_id, quota_gpus, quota_cpu_pods)
             if role is not None:
                 await accounts.set_role(tx, account.account_id, role)
@@ -141,7 +147,7 @@ class Accounts:
         What takes credits away is always a correction.
         """
         async with self._db.transaction() as tx:
-            account = await _found(tx, email_or_id)
+            account = await _living(tx, email_or_id)
             if amount == 0 or account.balance + amount < 0:
                 raise UserError(
                     Code.VALIDATION_FAILED,
@@ -184,7 +190,7 @@ class Accounts:
             return await accounts.newest(rx, limit, status=status, before=before)
 
     async def list(self, status: AccountStatus | None = None) -> list[Account]:
-        """Return all accounts, or those of one status, oldest first."""
+        """Return all accounts but deleted ones, or those of one status, oldest first."""
         async with self._db.reading() as rx:
             return await accounts.every(rx, status)
 
@@ -194,3 +200,15 @@ async def _found(conn: Connection, email_or_id: str) -> Account:
     if account is None:
         raise UserError(Code.NOT_FOUND, "there is no such account")
     return account
+
+
+async def _living(conn: Connection, email_or_id: str) -> Account:
+    account = await _found(conn, email_or_id)
+    check_living(account)
+    return account
+
+
+def check_living(account: Account) -> None:
+    """Raise CONFLICT for an account that was deleted."""
+    if account.status == "deleted":
+        raise UserError(Code.CONFLICT, "this account was deleted: reinstate it first")

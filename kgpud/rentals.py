@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from kgpud import observing, renting
+from kgpud import deletion, observing, renting
 from kgpud.activity import Activity
 from kgpud.catalog import Catalog
 from kgpud.changes import Changes
@@ -23,7 +23,7 @@ from kgpud.renting import RentRequest, RentSettings
 from kgpud.tokens import Tokens
 from store import bills, events, keys, rentals
 from store.db import Connection, Database
-from store.records import Rental
+from store.records import Account, Rental
 from store.rentals import Which
 
 __all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "release"]
@@ -188,6 +188,14 @@ class Rentals:
                 await rentals.save_observed(tx, [rental])
             ended = await close_rental(tx, rental, now if at is None else at, reason, now)
         self.on_ended(ended.pod_id, ended.reason)
+
+    async def delete_account(self, email_or_id: str, who: str) -> Account:
+        """Delete an account: its rentals end with it. NOT_FOUND."""
+        await self.steps.absorb()
+        account, ended = await deletion.delete(self._db, self._clock, email_or_id, who)
+        for one in ended:
+            self.on_ended(one.pod_id, one.reason)
+        return account
 
     def on_ended(self, pod_id: str, reason: str) -> None:
         """Do what follows a rental's end, once that is written."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from kgpud.accounts import Accounts
+from kgpud.accounts import Accounts, check_living
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from store import accounts, signins
@@ -55,6 +55,7 @@ class SignIns:
     async def link(self, email_or_id: str) -> str:
         """Return the secret of a link that signs this account in once, within 15 minutes."""
         account = await self._accounts.find(email_or_id)
+        check_living(account)
         secret = secrets.token_urlsafe(32)
         async with self._db.transaction() as tx:
             until = self._clock.now_ms() + LINK_MS
@@ -131,6 +132,9 @@ class SignIns:
 
     async def _begin(self, tx: Connection, account_id: str, by: str) -> str:
         now = self._clock.now_ms()
+        account = await accounts.find(tx, account_id)
+        if account is None or account.status == "deleted":
+            raise UserError(Code.SIGN_IN_FAILED, "this account was deleted: ask a maintainer")
         secret = secrets.token_urlsafe(32)
         await signins.sweep(tx, now, created_before=now - WHOLE_MS, seen_before=now - IDLE_MS)
         await signins.begin(tx, _hash(secret), account_id, now)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kgpud.accounts import check_living
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from store import accounts, rentals, tokens
@@ -49,13 +50,18 @@ class Tokens:
         self._secret = secret
 
     async def issue(self, account_id: str) -> str:
-        """Return a new account token, the only time it is seen; the old one dies with it."""
+        """Return a new account token, the only time it is seen; the old one dies with it.
+
+        Raises NOT_FOUND, or CONFLICT for an account that was deleted.
+        """
         token_id, text = _mint()
         salt = os.urandom(16)
         now = self._clock.now_ms()
         async with self._db.transaction() as tx:
-            if await accounts.find(tx, account_id) is None:
+            account = await accounts.find(tx, account_id)
+            if account is None:
                 raise UserError(Code.NOT_FOUND, "there is no such account")
+            check_living(account)
             token = Token(token_id, account_id, salt, _hash(salt, text), now, None)
             await tokens.replace(tx, token)
         return text
@@ -86,6 +92,8 @@ class Tokens:
             caller = await self._account_caller(bearer)
         if caller.account.status == "pending":
             raise UserError(Code.ACCOUNT_PENDING, "this account waits for approval")
+        if caller.account.status == "deleted":
+            raise UserError(Code.TOKEN_REVOKED, "this account was deleted")
         if caller.account.status == "suspended":
             raise UserError(Code.ACCOUNT_SUSPENDED, "this account is suspended")
         return caller
@@ -103,7 +111,7 @@ class Tokens:
         if not hmac.compare_digest(token.hash, _hash(token.salt, bearer)):
             raise _invalid()
         if token.revoked_at is not None:
-            raise UserError(Code.TOKEN_REVOKED, "this token was replaced by a newer one")
+            raise UserError(Code.TOKEN_REVOKED, "this token was revoked or replaced by a newer one")
         return Caller(account, "account", None)
 
     async def _pod_caller(self, bearer: str) -> Caller:

@@ -31,9 +31,12 @@ async def find(conn: Connection, email_or_id: str) -> Account | None:
 
 
 async def every(conn: Connection, status: AccountStatus | None) -> list[Account]:
-    """Return all accounts, or those of one status, oldest first."""
+    """Return all accounts but deleted ones, or those of one status, oldest first."""
     rows = await conn.rows(
-        "SELECT * FROM accounts WHERE ?1 IS NULL OR status = ?1 ORDER BY created_at, account_id",
+        "SELECT * FROM accounts"
+        " WHERE iif(?1 IS NULL, deleted_at IS NULL,"
+        "  iif(deleted_at IS NULL, status, 'deleted') = ?1)"
+        " ORDER BY created_at, account_id",
         (status,),
     )
     return [from_row(row) for row in rows]
@@ -46,10 +49,15 @@ async def newest(
     status: AccountStatus | None = None,
     before: tuple[int, str] | None = None,
 ) -> list[Account]:
-    """Return accounts, newest first; those that come after a creation time and id in the list."""
+    """Return accounts, newest first; those that come after a creation time and id in the list.
+
+    Deleted ones are left out unless that status is asked for.
+    """
     at, account_id = before or (None, None)
     rows = await conn.rows(
-        "SELECT * FROM accounts WHERE (?1 IS NULL OR status = ?1)"
+        "SELECT * FROM accounts"
+        " WHERE iif(?1 IS NULL, deleted_at IS NULL,"
+        "  iif(deleted_at IS NULL, status, 'deleted') = ?1)"
         " AND (?2 IS NULL OR (created_at, account_id) < (?2, ?3))"
         " ORDER BY created_at DESC, account_id DESC LIMIT ?4",
         (status, at, account_id, limit),
@@ -65,11 +73,19 @@ async def set_role(conn: Connection, account_id: str, role: Role) -> None:
 async def set_status(
     conn: Connection, account_id: str, status: AccountStatus, approved_at: int | None
 ) -> None:
-    """Set the status; `approved_at` is kept once set."""
+    """Set the status, a deleted account's too; `approved_at` is kept once set."""
     await conn.run(
-        "UPDATE accounts SET status = ?, approved_at = coalesce(approved_at, ?)"
+        "UPDATE accounts SET status = ?, deleted_at = NULL, approved_at = coalesce(approved_at, ?)"
         " WHERE account_id = ?",
         (status, approved_at, account_id),
+    )
+
+
+async def delete(conn: Connection, account_id: str, now: int) -> None:
+    """Make it a deleted account."""
+    await conn.run(
+        "UPDATE accounts SET status = 'suspended', deleted_at = ? WHERE account_id = ?",
+        (now, account_id),
     )
 
 
@@ -91,7 +107,7 @@ def from_row(row: Row) -> Account:
         email=row["email"],
         name=row["name"],
         role=row["role"],
-        status=row["status"],
+        status=row["status"] if row["deleted_at"] is None else "deleted",
         quota_gpus=row["quota_gpus"],
         quota_cpu_pods=row["quota_cpu_pods"],
         balance=row["balance"],

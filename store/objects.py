@@ -154,6 +154,15 @@ async def end(conn: Connection, object_ids: Iterable[str], at: int, reason: Obje
     )
 
 
+async def end_all(conn: Connection, account_id: str, at: int) -> None:
+    """End an account's live objects: the account is deleted."""
+    await conn.run(
+        "UPDATE objects SET ended_at = ?, end_reason = 'account_deleted'"
+        " WHERE account_id = ? AND ended_at IS NULL",
+        (at, account_id),
+    )
+
+
 async def past_due(conn: Connection, now: int) -> list[str]:
     """Return the ids of objects whose time is up and that have not ended."""
     rows = await conn.rows(

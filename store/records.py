@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["user", "maintainer"]
-AccountStatus = Literal["pending", "approved", "suspended"]
+AccountStatus = Literal["pending", "approved", "suspended", "deleted"]
 LedgerKind = Literal["trial", "topup", "correction", "refund", "usage"]
 Phase = Literal["Pending", "Running", "Terminating", "Ended", "Failed"]
 EventKind = Literal[

@@ -19,6 +19,11 @@ async def take_link(conn: Connection, link: bytes, now: int) -> str | None:
     return None if row is None else str(row["account_id"])
 
 
+async def take_links_back(conn: Connection, account_id: str) -> None:
+    """Let none of an account's links sign in any more."""
+    await conn.run("DELETE FROM sign_in_links WHERE account_id = ?", (account_id,))
+
+
 async def account_of_identity(conn: Connection, issuer: str, subject: str) -> str | None:
     """Return the id of the account that signed in as this before."""
     row = await conn.row(

@@ -1,15 +1,13 @@
 """`kgpud user`: who may rent, and with what money."""
 
-import getpass
-import os
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import click
 
-from kgpud import statefolder
-from kgpud.accounts import Accounts
-from kgpud.cli import devenv
+from kgpud import deletion, statefolder
+from kgpud.cli import devenv, user_money
+from kgpud.cli.keeper import accounts, who
 from kgpud.cli.state import (
     Opened,
     json_option,
@@ -24,15 +22,18 @@ from kgpud.reasons import ADMIN_RELEASED
 from kgpud.signin import SignIns
 from kgpud.tokens import Tokens, load_or_create_secret
 from store import rentals
-from store.records import Account, LedgerLine, Role
+from store.records import Account, AccountStatus, LedgerLine, Role
 
 LEDGER_LINES = 20
-_QUOTA = click.IntRange(0, 10_000)
 
 
 @click.group()
 def user() -> None:
-    """Accounts: add, approve, suspend, credit, quota, role, token."""
+    """Accounts: add, approve, suspend, delete, credit, quota, role, token."""
+
+
+user.add_command(user_money.credit)
+user.add_command(user_money.quota)
 
 
 @user.command()
@@ -45,20 +46,23 @@ def add(email: str, name: str, role: str, state: Path | None, config: Path | Non
 
     async def work(opened: Opened) -> Account:
         chosen = cast("Literal['user', 'maintainer']", role)
-        return await _accounts(opened).add(email, name or email.partition("@")[0], chosen)
+        return await accounts(opened).add(email, name or email.partition("@")[0], chosen)
 
     account = run(state, config, work)
     click.echo(f"added {account.email}, {account.status}: kgpud user approve {account.email}")
 
 
 @user.command("list")
+@click.option("--status", type=click.Choice(get_args(AccountStatus)), help="Only those.")
 @json_option
 @state_options
-def list_(*, as_json: bool, state: Path | None, config: Path | None) -> None:
-    """List the accounts, oldest first."""
-    accounts = run(state, config, lambda opened: _accounts(opened).list())
+def list_(
+    *, status: AccountStatus | None, as_json: bool, state: Path | None, config: Path | None
+) -> None:
+    """List the accounts, oldest first; deleted ones only with --status deleted."""
+    found = run(state, config, lambda opened: accounts(opened).list(status))
     if as_json:
-        show_json([_account(account) for account in accounts])
+        show_json([_account(account) for account in found])
         return
     show_table(
         ("EMAIL", "NAME", "ROLE", "STATUS", "CREDITS", "GPUS", "CPU PODS", "CREATED"),
@@ -67,7 +71,7 @@ def list_(*, as_json: bool, state: Path | None, config: Path | None) -> None:
                 *(a.email, a.name, a.role, a.status, a.balance),
                 *(a.quota_gpus, a.quota_cpu_pods, rfc3339(a.created_at)),
             )
-            for a in accounts
+            for a in found
         ],
     )
 
@@ -80,9 +84,9 @@ def show(email: str, *, as_json: bool, state: Path | None, config: Path | None) 
     """Show one account and the newest lines of its ledger."""
 
     async def work(opened: Opened) -> tuple[Account, list[LedgerLine]]:
-        accounts = _accounts(opened)
-        account = await accounts.find(email)
-        return account, await accounts.ledger(account.account_id, LEDGER_LINES)
+        service = accounts(opened)
+        account = await service.find(email)
+        return account, await service.ledger(account.account_id, LEDGER_LINES)
 
     account, lines = run(state, config, work)
     if as_json:
@@ -104,7 +108,7 @@ def show(email: str, *, as_json: bool, state: Path | None, config: Path | None) 
 @state_options
 def approve(email: str, state: Path | None, config: Path | None) -> None:
     """Let the account in, with the trial credits if it never had them."""
-    account = run(state, config, lambda opened: _accounts(opened).approve(email, _who()))
+    account = run(state, config, lambda opened: accounts(opened).approve(email, who()))
     click.echo(f"{account.email} is {account.status} and has {account.balance} credits")
 
 
@@ -118,7 +122,7 @@ def suspend(email: str, *, release: bool, state: Path | None, config: Path | Non
     from kgpud import rentals as policy  # noqa: PLC0415
 
     async def work(opened: Opened) -> tuple[Account, int]:
-        account = await _accounts(opened).suspend(email, _who())
+        account = await accounts(opened).suspend(email, who())
         async with opened.db.reading() as rx:
             live = await rentals.newest(rx, rentals.Which(account.account_id, active=True))
         for rental in live if release else ():
@@ -132,10 +136,25 @@ def suspend(email: str, *, release: bool, state: Path | None, config: Path | Non
 
 @user.command()
 @click.argument("email")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@state_options
+def delete(email: str, *, yes: bool, state: Path | None, config: Path | None) -> None:
+    """Delete the account: token, sign-ins, live rentals and objects. Its books stay."""
+    if not yes:
+        click.confirm(f"Delete {email}, end its rentals, delete its objects?", abort=True)
+    account, ended = run(
+        state, config, lambda opened: deletion.delete(opened.db, opened.clock, email, who())
+    )
+    click.echo(f"{account.email} is {account.status}; {len(ended)} live rentals ended")
+    click.echo("a running daemon deletes its pods and objects within a minute")
+
+
+@user.command()
+@click.argument("email")
 @state_options
 def reinstate(email: str, state: Path | None, config: Path | None) -> None:
-    """Let a suspended account in again, with the token that it had."""
-    account = run(state, config, lambda opened: _accounts(opened).reinstate(email, _who()))
+    """Let a suspended account in again, with its token; a deleted one has none any more."""
+    account = run(state, config, lambda opened: accounts(opened).reinstate(email, who()))
     click.echo(f"{account.email} is {account.status}")
 
 
@@ -145,7 +164,7 @@ def reinstate(email: str, state: Path | None, config: Path | None) -> None:
 @state_options
 def role(email: str, role: Role, state: Path | None, config: Path | None) -> None:
     """Make the account a maintainer, or a plain user again."""
-    account = run(state, config, lambda opened: _accounts(opened).change(email, _who(), role=role))
+    account = run(state, config, lambda opened: accounts(opened).change(email, who(), role=role))
     click.echo(f"{account.email} is a {account.role}")
 
 
@@ -156,66 +175,11 @@ def revoke(email: str, state: Path | None, config: Path | None) -> None:
     """Revoke the account's token, and give it no other."""
 
     async def work(opened: Opened) -> bool:
-        account = await _accounts(opened).find(email)
+        account = await accounts(opened).find(email)
         return await _tokens(opened).revoke(account.account_id)
 
     revoked = run(state, config, work)
     click.echo("revoked" if revoked else "it had none")
-
-
-# Or a negative amount would be taken for options.
-@user.command(context_settings={"ignore_unknown_options": True})
-@click.argument("email")
-@click.argument("amount", type=int)
-@click.option("--note", required=True, help="Why, for the ledger.")
-@click.option("--correction", is_flag=True, help="No top-up: it mends a mistake of ours.")
-@state_options
-def credit(
-    email: str,
-    amount: int,
-    *,
-    note: str,
-    correction: bool,
-    state: Path | None,
-    config: Path | None,
-) -> None:
-    """Give AMOUNT credits; a negative one takes back what was given by mistake."""
-    line = run(
-        state,
-        config,
-        lambda opened: _accounts(opened).credit(
-            email, amount, who=_who(), note=note, correction=correction
-        ),
-    )
-    click.echo(f"{line.kind} {line.amount:+d}: {email} has {line.balance_after} credits")
-
-
-@user.command()
-@click.argument("email")
-@click.option("--gpus", type=_QUOTA, help="GPUs at the same time.")
-@click.option("--cpu-pods", type=_QUOTA, help="Pods without a GPU at the same time.")
-@state_options
-def quota(
-    email: str,
-    gpus: int | None,
-    cpu_pods: int | None,
-    state: Path | None,
-    config: Path | None,
-) -> None:
-    """Set what the account may rent at the same time. What it has already goes on."""
-    if gpus is None and cpu_pods is None:
-        raise click.ClickException("say --gpus, --cpu-pods or both")
-    account = run(
-        state,
-        config,
-        lambda opened: _accounts(opened).change(
-            email, _who(), quota_gpus=gpus, quota_cpu_pods=cpu_pods
-        ),
-    )
-    click.echo(
-        f"{account.email} may rent {account.quota_gpus} GPUs"
-        f" and {account.quota_cpu_pods} pods without one"
-    )
 
 
 @user.command()
@@ -225,21 +189,10 @@ def token(email: str, state: Path | None, config: Path | None) -> None:
     """Print a new token, once. The account's old one is dead from then on."""
 
     async def work(opened: Opened) -> str:
-        account = await _accounts(opened).find(email)
+        account = await accounts(opened).find(email)
         return await _tokens(opened).issue(account.account_id)
 
     click.echo(run(state, config, work))
-
-
-def _accounts(opened: Opened) -> Accounts:
-    config = opened.config
-    return Accounts(
-        opened.db,
-        opened.clock,
-        trial_credits=config.trial_credits,
-        quota_gpus=config.quota_gpus,
-        quota_cpu_pods=config.quota_cpu_pods,
-    )
 
 
 def _tokens(opened: Opened) -> Tokens:
@@ -254,18 +207,10 @@ def login_link(email: str, state: Path | None, config: Path | None) -> None:
     """Print a link that signs this account in to the dashboard: once, within 15 minutes."""
 
     async def work(opened: Opened) -> str:
-        secret = await SignIns(opened.db, opened.clock, _accounts(opened)).link(email)
+        secret = await SignIns(opened.db, opened.clock, accounts(opened)).link(email)
         return f"{devenv.origin(opened.config)}/sign-in/link/{secret}"
 
     click.echo(run(state, config, work))
-
-
-def _who() -> str:
-    try:
-        # Under sudo everybody is root.
-        return f"cli:{os.environ.get('SUDO_USER') or getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 def _account(account: Account) -> dict[str, Any]:

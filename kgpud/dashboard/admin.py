@@ -46,8 +46,10 @@ async def fleet(visit: Visit) -> Answer:
 
 async def rentals(visit: Visit) -> Answer:
     """List everybody's live rentals."""
-    found = await visit.services.rentals.list(Which(active=True))
+    # The accounts first: of one that is deleted meanwhile no rental is left.
     emails = {one.account_id: one.email for one in await visit.services.accounts.list()}
+    found = await visit.services.rentals.list(Which(active=True))
+    found = [one for one in found if one.account_id in emails]
     return Page("all_rentals.html", {"rentals": found, "emails": emails})
 
 

@@ -20,7 +20,7 @@ from kgpud.objects.stores import (
     UploadGone,
 )
 from kgpud.objects.telling import check_there, told
-from store import objects
+from store import accounts, objects
 from store.db import Connection, Database
 from store.objects import ObjectEnd, TransitObject
 
@@ -79,6 +79,10 @@ class Objects:
             # What is not declared is reserved in the account's books only: most of it never comes.
             await self._store.check_room(wish.size or 0)
         async with self._db.transaction() as tx:
+            account = await accounts.find(tx, account_id)
+            if account is None or account.status != "approved":
+                # Since the call began.
+                raise UserError(Code.ACCOUNT_SUSPENDED, "this account may not keep objects")
             admit(o, await objects.held(tx, account_id, o.created_at), self.limits)
             await objects.insert(tx, o)
             if keep is not None:
@@ -161,12 +165,13 @@ class Objects:
         return o
 
     async def purge(self, account_id: str) -> None:
-        """Delete all of an account's objects at once: the account is being deleted."""
-        async with self._db.transaction() as tx:
-            live = [o for o in await objects.live(tx) if o.account_id == account_id]
-            ids = [o.object_id for o in live]
-            await objects.end(tx, ids, self._clock.now_ms(), "account_deleted")
-        await side_by_side(self._eraser.try_erase, live)
+        """Take the objects that ended with a deleted account out of the store, at once.
+
+        What the store does not let go of is swept later.
+        """
+        async with self._db.reading() as rx:
+            ended = [o for o in await objects.not_gone(rx) if o.account_id == account_id]
+        await side_by_side(self._eraser.try_erase, ended)
 
     async def _upload_ticket(self, o: TransitObject) -> Ticket:
         seconds, until = self._window(o, PUT_SECONDS)

@@ -283,3 +283,21 @@ def test_a_reload_needs_a_daemon(kgpud: Kgpud) -> None:
     done = kgpud("reload", ok=False)
     assert done.exit_code == 1
     assert "no kgpud runs on" in done.output
+
+
+def test_delete(kgpud: Kgpud, state: Path) -> None:
+    kgpud("user", "add", "ada@example.org")
+    kgpud("user", "approve", "ada@example.org")
+    token = kgpud("user", "token", "ada@example.org").output.strip()
+    asyncio.run(add_rental(state, "ada@example.org"))
+    # Nobody said yes.
+    kgpud("user", "delete", "ada@example.org", ok=False)
+    assert asyncio.run(whose(state, token)) == "ada@example.org"
+    assert "1 live rentals ended" in kgpud("user", "delete", "ada@example.org", "--yes").output
+    assert "is deleted; 0 live" in kgpud("user", "delete", "ada@example.org", "--yes").output
+    with pytest.raises(UserError, match="revoked"):
+        asyncio.run(whose(state, token))
+    assert json.loads(kgpud("user", "list", "--json").output) == []
+    assert "ada@example.org" in kgpud("user", "list", "--status", "deleted").output
+    assert "admin_released" in kgpud("pod", "show", POD).output
+    kgpud("user", "login-link", "ada@example.org", ok=False)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kgpud.errors import UserError
+from kgpud.errors import Code, UserError
 from kgpud.object_settings import Folder, Objects
 from kgpud.objects.plan import GB, MIB, Limits, Wish, draft, slots
 from kgpud.objects.signing import Grant, Signer
@@ -153,9 +153,22 @@ async def test_purged_with_the_account(here: World) -> None:
     other = (await here.call("POST", email="b@example.org")).body
     assert await here.put(other["put_url"], b"other") == 200
     account = (await here.platform.services.accounts.find("a@example.org")).account_id
-    await here.transit.objects.purge(account)
-    assert (await here.get(mine)).code == "object_deleted"
-    assert await here.stored() == {other["object_id"]}
+    await here.token("boss@example.org")
+    services = here.platform.services
+    await services.accounts.change("boss@example.org", "test", role="maintainer")
+    for _ in range(2):
+        deleted = await here.api.call(
+            "DELETE", "/v1/admin/users/a@example.org", token=await here.token("boss@example.org")
+        )
+        assert deleted.body["status"] == "deleted"
+        assert await here.stored() == {other["object_id"]}
+    with pytest.raises(UserError) as refused:
+        await here.transit.objects.get(account, mine["object_id"])
+    assert refused.value.code is Code.OBJECT_DELETED
+    # A call that was let in just before.
+    with pytest.raises(UserError) as refused:
+        await here.transit.objects.create(account, Wish("late", 1, None))
+    assert refused.value.code is Code.ACCOUNT_SUSPENDED
 
 
 async def test_the_sweep_runs_by_itself(here: World) -> None:

@@ -23,7 +23,7 @@ from store.rentals import Which
 
 
 async def list_users(call: Call[None, UserQuery]) -> Page[User]:
-    """List the accounts, newest first."""
+    """List the accounts, newest first; deleted ones only where that status is asked for."""
     query = call.query
     found = await call.services.accounts.newest(
         query.limit + 1, status=query.status, before=query.cursor
@@ -79,8 +79,24 @@ async def suspend_user(call: Call[Suspension]) -> User:
 
 
 async def reinstate_user(call: Call) -> User:
-    """Let a suspended account in again, with the token that it had."""
+    """Let a suspended account in again, with its token; a deleted one has none any more."""
     return _user(await call.services.accounts.reinstate(call.path["user"], _who(call)))
+
+
+async def delete_user(call: Call) -> User:
+    """Delete an account; one that was deleted before stays so.
+
+    Its token and its sign-ins are dead, its rentals ended (`admin_released`), and its objects gone
+    when this answers, unless the object store is away: they are deleted once it is back. The
+    ledger and the list of its rentals stay. The address can't sign up again; a maintainer may
+    reinstate the account, without a second trial.
+    """
+    await _somebody_else(call)
+    services = call.services
+    account = await services.rentals.delete_account(call.path["user"], _who(call))
+    if services.transit is not None:
+        await services.transit.objects.purge(account.account_id)
+    return _user(account)
 
 
 async def credit_user(call: Call[CreditChange]) -> Credited:
