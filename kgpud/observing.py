@@ -34,7 +34,7 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
     """
     gone = pod.deleted and rental.gone_at is None
     if rental.ended_at is not None:
-        return Observed(_finished_before_end(rental, pod, now), gone=gone)
+        return Observed(_finished_before_end(rental, pod), gone=gone)
     if rental.started_at is None:
         started = _within(pod.started_at, rental.made_at, now)
         rental = replace(rental, started_at=started, stepped_before_start_ms=rental.stepped_ms)
@@ -63,11 +63,12 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
     )
 
 
-def _finished_before_end(rental: Rental, pod: PodState, now: int) -> Rental:
+def _finished_before_end(rental: Rental, pod: PodState) -> Rental:
     """Take late news of a container that had finished when its rental's end was accepted.
 
     A container that finished once its deletion was asked for did so because of that, whatever our
-    clock says: by the cluster's own clock a cluster that is behind us gives nothing away.
+    clock says: by the cluster's own clock a cluster that is behind us gives nothing away. Nor does
+    our clock, when it was set back since: it is not asked, for the end was never later than now.
     """
     finished = pod.finished_at
     if finished is None or rental.finished_at is not None:
@@ -76,8 +77,8 @@ def _finished_before_end(rental: Rental, pod: PodState, now: int) -> Rental:
         return rental
     if rental.ran_since is None or rental.ended_at is None:
         return rental
-    within = max(rental.ran_since, min(finished, now))
-    return replace(rental, finished_at=within) if within < rental.ended_at else rental
+    finished = max(rental.ran_since, finished)
+    return replace(rental, finished_at=finished) if finished < rental.ended_at else rental
 
 
 def _happened(before: Rental, now: Rental) -> tuple[tuple[EventKind, str], ...]:

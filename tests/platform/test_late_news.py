@@ -79,6 +79,22 @@ async def test_a_cluster_whose_clock_is_behind_gives_nothing_away(
     await world.sound()
 
 
+async def test_a_clock_that_is_set_back_before_the_news_gives_nothing_away(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    pod_id = await runs_for(world, api, clock, 600)
+    await away(world, api)
+    await world.rentals.release(None, pod_id)
+    clock.advance(1)
+    api.finish(pod_id, clock.now_ms() - 601_000, clock.now_ms(), 3)
+    clock.step(-300)
+    await back(world, api, clock)
+    await until(lambda: world.view.pods[pod_id].finished_at is not None)
+    rental = await world.row(pod_id)
+    assert (rental.charged_minutes, rental.finished_at) == (11, None)
+    await world.sound()
+
+
 async def test_what_started_unseen_before_the_release_is_not_charged(
     world: World, api: FakeApi, clock: ManualClock
 ) -> None:
