@@ -64,3 +64,9 @@ async def test_nobody_signs_in_to_a_deleted_account(platform: Platform) -> None:
         with pytest.raises(UserError) as refused:
             await way
         assert refused.value.code is Code.SIGN_IN_FAILED
+    # Nor do old ways in come back with the account.
+    link = await sign_ins.link(other := (await platform.user()).email)
+    await services.rentals.delete_account(other, "test")
+    await services.accounts.reinstate(other, "test")
+    with pytest.raises(UserError, match="used already"):
+        await sign_ins.by_link(link)
