@@ -38,6 +38,7 @@ class Child:
     process: asyncio.subprocess.Process
     session: aiohttp.ClientSession
     root: str = ""
+    ssh_port: int = 0
     log: list[str] = field(default_factory=list)
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -48,7 +49,7 @@ class Child:
         headers = {"Authorization": f"Bearer {token}"}
         if key is not None:
             headers["Idempotency-Key"] = key
-        options: dict[str, Any] = {"json": body} if method == "POST" else {}
+        options: dict[str, Any] = {"json": body} if method in {"POST", "PATCH"} else {}
         async with self.session.request(
             method, self.root + path, headers=headers, **options
         ) as response:
@@ -87,8 +88,8 @@ class Child:
         async for line in self.process.stderr:
             text = line.decode().rstrip()
             self.log.append(text)
-            if found := re.fullmatch(r"kgpud serves (http\S+)/v1 and ssh on \S+", text):
-                self.root = found[1] + "/v1"
+            if found := re.fullmatch(r"kgpud serves (http\S+)/v1 and ssh on \S+:(\d+)", text):
+                self.root, self.ssh_port = found[1] + "/v1", int(found[2])
             self._more.set()
         self._more.set()
 
