@@ -20,6 +20,7 @@ import asyncssh
 import pytest
 from aiohttp import web
 
+from kgpud.clock import SystemClock
 from store import check
 from store.db import Database
 from tests.platform.child import BOUND, Child, serving, sign_up
@@ -55,7 +56,7 @@ class DeadlyApi(FakeApi):
     """Kills a daemon at one request; `hit` says that it came to that."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(SystemClock())
         self.child: Child | None = None
         self.at: tuple[str, str] | None = None
         self.hit = asyncio.Event()
