@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.manual_clock import ManualClock
+from kgpud.clock import Clock
 
 Object = dict[str, Any]
 TOKEN = "fake-cluster-token"
@@ -34,7 +34,7 @@ def node(name: str, model: str, gpus: int) -> Object:
 class FakeApi:
     """`mood` of a pod's creation: ok, refuse, lose (made, not answered), drop (not made), hang."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.objects: dict[str, dict[str, Object]] = {
             "pods": {},
             "secrets": {},
