@@ -53,6 +53,6 @@ clean:
 # bare:latest, and a python3 in /usr for Ansible's modules in a pod.
 .venv/.test: pyproject.toml
 	@.ci/packages openssh-client openssh-server openssh-tests rsync curl jq sshfs busybox-static \
-	  procps putty-tools dropbear-bin lftp git python3 chromium
+	  procps putty-tools dropbear-bin lftp git python3 chromium nftables
 	@.ci/venv $(PYTHON) '.[test]'
 	@touch $@ .venv/.run

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from kgpud.localcluster.container_log import Line
 from kgpud.localcluster.errors import Cause, bad_request, invalid, not_allowed, wrong
 
 _TRUE = ("1", "true")
 _NS = 1_000_000_000
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def _moment(text: str) -> int:
         raise bad_request(f'{words} as "2006"') from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * _NS)
+    # In whole numbers: a float of today's nanoseconds is off by some hundred.
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 class Written:

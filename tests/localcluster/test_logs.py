@@ -1,9 +1,11 @@
 import asyncio
 import re
+import time
 from typing import Any
 
 import pytest
 
+from kgpud.localcluster import log_query
 from kgpud.localcluster.container_log import ContainerLog
 
 from .clusters import WITHIN, Api, is_ready
@@ -44,6 +46,15 @@ async def test_a_log_is_told_in_part_and_with_times(api: Api) -> None:
     assert (await _log(api, "counting", sinceTime="2020-01-01T00:00:00Z")).count("\n") == 3
     assert (await _log(api, "counting", sinceSeconds="3600")).count("\n") == 3
     await api.delete("counting")
+
+
+def test_a_lines_own_moment_never_leaves_that_line_out() -> None:
+    for moment in range(1_795_000_000_123_456_000, 1_795_000_000_124_456_000, 7_919):
+        seconds, rest = divmod(moment, 1_000_000_000)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
+        since = log_query.read({"sinceTime": text}).since
+        assert since is not None
+        assert moment - 1000 < since <= moment
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ async def test_minutes_after_the_containers_end_are_given_back(
     await world.metering.charge()
     assert (await world.row(pod_id)).charged_minutes == 4
     api.finish(pod_id, started, started + 100_000, 3)
-    await until(lambda: world.view.pods[pod_id].failure is not None)
+    await until(lambda: bool(world.cuts))
     rental = await world.row(pod_id)
     assert (rental.phase, rental.end_reason) == ("Failed", "pod_failed:3")
     assert (rental.charged_minutes, rental.cost) == (2, 33)
