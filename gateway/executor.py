@@ -1,14 +1,15 @@
 """Starting commands in pods."""
 
+from copy import copy
 from functools import partial
 
 import structlog
 
 from gateway import wrapper
-from gateway.beside import SECONDS, Beside
+from gateway.beside import SECONDS, Beside, Fate
 from gateway.buffers import Incoming
 from gateway.dialling import connect
-from gateway.exec import Exec
+from gateway.exec import HANGUP_GRACE_SECONDS, Exec
 from gateway.link import Link, LinkRefused
 from gateway.outcome import ExecRefused, ExecUnreachable, Sink
 from gateway.protocols import ApiServerSource, NoApiServer, PodRef
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 
 _RHYTHM = Rhythm()
 _UNAUTHORIZED = 401
+# An engine of ours may have several at work for one session.
+_EXECS_OF_A_SESSION = 16
 
 
 class Executor:
@@ -36,19 +39,42 @@ class Executor:
         self._source = source
         self._rhythm = rhythm
         self._beside_seconds = beside_seconds
+        self._session = ""
         self._incoming = Incoming()
+
+    def of(self, session: str) -> "Executor":
+        """Return one whose commands can be ended by the session's name (16 hex digits) alone."""
+        named = copy(self)
+        named._session = session  # noqa: SLF001 - our own
+        return named
 
     async def start(self, pod: PodRef, command: wrapper.Command, sink: Sink) -> Exec:
         """Begin `command`; its output goes to `sink`. Raises ExecRefused.
 
         Don't cancel it: the command may have begun already, and only its nonce can end it.
         """
-        nonce = wrapper.new_nonce()
+        nonce = wrapper.new_nonce(self._session)
         try:
             argv = wrapper.wrapped(command, nonce)
         except wrapper.CommandRefused as error:
             raise ExecRefused(str(error)) from None
         return await self._start(pod, argv, nonce, sink, tty=command.tty)
+
+    async def hang_up_lost(self, pod: PodRef, session: str) -> Fate:
+        """End what a session left in a pod whose daemon died, as `Exec.hang_up` does.
+
+        What is over already, or was never begun, is NOT_FOUND.
+        """
+        argv = wrapper.hangup_of_lost(session, grace_seconds=HANGUP_GRACE_SECONDS)
+        beside = self._beside(pod)
+        for _ in range(_EXECS_OF_A_SESSION):
+            fate = await beside.hang_up(argv)
+            if fate is not Fate.ENDED:
+                return fate
+        return Fate.UNKNOWN
+
+    def _beside(self, pod: PodRef) -> Beside:
+        return Beside(pod.name, partial(self._start_beside, pod), self._beside_seconds)
 
     async def _start_beside(self, pod: PodRef, argv: list[str], sink: Sink) -> Exec:
         return await self._start(pod, argv, wrapper.new_nonce(), sink, tty=False)
@@ -68,8 +94,7 @@ class Executor:
         except NoApiServer as error:
             log.error("exec_without_credentials", why=str(error))  # noqa: TRY400 - no traceback
             raise ExecRefused(explain_refusal(_UNAUTHORIZED, "")) from None
-        beside = Beside(pod.name, partial(self._start_beside, pod), self._beside_seconds)
-        running = Exec(link, beside, self._rhythm, nonce, protocol, sink, tty=tty)
+        running = Exec(link, self._beside(pod), self._rhythm, nonce, protocol, sink, tty=tty)
         link.start(running)
         return running
 

@@ -1,7 +1,11 @@
 # What a client's leaving does to a command under sshd, done from a second exec (after leader.sh):
-#   ... tty|pipe|all GRACE_SECONDS
-# `all` is a pipe's, and spares nobody: a time limit is no leaving.
+#   ... tty|pipe|all|lost GRACE_SECONDS
+# `all` is a pipe's, and spares nobody: a time limit is no leaving. `lost` is either: whoever knew
+# is gone, and the nonce given is its first half only. The wrapper's own words tell.
 tty=$3 grace=$4
+if [ "$tty" = lost ]; then
+  case $line in *"$nonce"????????????????tty*) tty=tty ;; *) tty=pipe ;; esac
+fi
 
 ignores_hangup() {
   while read -r name value; do

@@ -150,8 +150,9 @@ class Life:
         session = self._session
         try:
             around = self._around
+            executor = around.executor.of(session.name)
             serving = await serve(
-                around.executor, route.pod, session.request, session, scp_engine=around.scp_engine
+                executor, route.pod, session.request, session, scp_engine=around.scp_engine
             )
         except ExecRefused as error:
             session.fail(str(error))

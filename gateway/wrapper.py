@@ -16,6 +16,7 @@ from gateway.terminal import Terminal
 MAX_WORD = 128 * 1024 - 1
 
 _CODE_DIGITS = 3
+_NONCE_DIGITS = 32
 # Four bytes of a trailer turn up in random output once in 2**32 messages.
 _CHANCE = 3
 
@@ -55,9 +56,12 @@ SIGNAL = script("leader.sh") + "\n" + script("signal.sh")
 BROKEN_PIPE = script("leader.sh") + "\n" + script("broken-pipe.sh")
 
 
-def new_nonce() -> str:
-    """Return the name of one exec: 128 random bits in hex."""
-    return secrets.token_hex(16)
+def new_nonce(session: str = "") -> str:
+    """Return the name of one exec: 32 hex digits that begin with its session's name, if it has one.
+
+    The rest is random: 64 bits, or all 128.
+    """
+    return session + secrets.token_hex(_NONCE_DIGITS // 2)[len(session) :]
 
 
 def wrapped(command: Command, nonce: str) -> list[str]:
@@ -82,6 +86,14 @@ def hangup(nonce: str, *, tty: bool, grace_seconds: int, spare: bool = True) -> 
     assert spare or not tty
     mode = "tty" if tty else "pipe" if spare else "all"
     return ["sh", "-c", HANGUP, "sh", *_halves(nonce), mode, str(grace_seconds)]
+
+
+def hangup_of_lost(session: str, *, grace_seconds: int) -> list[str]:
+    """Return the argv that ends a command of a session by name; its own words say if it has a tty.
+
+    For whoever has the session's name alone, after the daemon that knew more has died.
+    """
+    return ["sh", "-c", HANGUP, "sh", *_halves(session), "lost", str(grace_seconds)]
 
 
 def signal(nonce: str, name: str) -> list[str]:

@@ -30,7 +30,8 @@ _MAX_PEERS = 65_536
 class Audit:
     """Takes what sessions report and writes it. `run` must run meanwhile, `finish` comes last.
 
-    `tell` is told each rental that something was written about.
+    `tell` is told each rental that something was written about, `on_lost` that sessions were lost
+    with their daemon.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Audit:
         *,
         kept_days: int,
         tell: Callable[[str], None] = lambda _pod_id: None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._db = db
         self._clock = clock
@@ -47,6 +49,7 @@ class Audit:
         self._opened: list[Session] = []
         self._closed: list[SessionEnd] = []
         self._tell = tell
+        self._on_lost = on_lost
         self._wanted = asyncio.Event()
 
     async def close_lost(self, spared: Iterable[str] = ()) -> None:
@@ -59,6 +62,7 @@ class Audit:
             lost = await sessions.close_open(tx, now, DAEMON_LOST, spared)
         if lost:
             log.warning("audit.sessions_lost", sessions=lost)
+            self._on_lost()
 
     async def recent_peers(self, days: int) -> Sequence[tuple[str, float]]:
         """Return the addresses that sessions came from lately, with how many seconds ago."""
@@ -138,6 +142,8 @@ class Audit:
         del self._opened[: len(opened)], self._closed[: len(closed)]
         for pod_id in about:
             self._tell(pod_id)
+        if any(row.reason == DAEMON_LOST for row in closed):
+            self._on_lost()
 
     async def _write(self) -> None:
         while True:

@@ -27,6 +27,7 @@ from kgpud.metering import Metering
 from kgpud.objects import opening
 from kgpud.objects.signing import Signer
 from kgpud.objects.stores import ObjectStore
+from kgpud.orphans import Orphans
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.call import Services
@@ -110,7 +111,14 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
         quota_gpus=config.quota_gpus,
         quota_cpu_pods=config.quota_cpu_pods,
     )
-    audit = Audit(db, clock, kept_days=config.ssh.audit_days, tell=rentals.changes.tell)
+    orphans = Orphans(db, clock, outside.executor, cluster.namespace, fresh=lambda: view.connected)
+    audit = Audit(
+        db,
+        clock,
+        kept_days=config.ssh.audit_days,
+        tell=rentals.changes.tell,
+        on_lost=orphans.look,
+    )
     metering = Metering(
         db, clock, rentals.on_ended, steps=rentals.steps, may_charge=lambda: view.connected
     )
@@ -145,6 +153,7 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
             reconcile.run,
             metering.run,
             idling.run,
+            orphans.run,
             LowBalance(db, clock, rentals.changes, outside.notify).run,
             audit.run,
             Watchdog().run,

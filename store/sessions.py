@@ -58,6 +58,16 @@ async def close_open(conn: Connection, now: int, reason: str, spared: Iterable[s
     )
 
 
+async def lost(conn: Connection, reason: str, since: int) -> dict[str, str]:
+    """Return the sessions of live rentals that ended so since a time, each with its rental's id."""
+    rows = await conn.rows(
+        "SELECT s.session_id, s.pod_id FROM rentals r CROSS JOIN sessions s USING (pod_id)"
+        " WHERE r.ended_at IS NULL AND s.reason = ? AND s.closed_at >= ?",
+        (reason, since),
+    )
+    return {str(row["session_id"]): str(row["pod_id"]) for row in rows}
+
+
 async def forget(conn: Connection, before: int, limit: int) -> int:
     """Delete up to `limit` closed sessions that began before a time; return how many."""
     return await conn.run(

@@ -44,6 +44,15 @@ def hang_up(
     return time.monotonic() - begun
 
 
+def hang_up_lost(shell: Shell, session: str, word: bytes = b"ended") -> None:
+    """Run the hang-up of a session by its name, as the next daemon asks for it."""
+    argv = wrapper.hangup_of_lost(session, grace_seconds=0)
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with swept(shell.start(argv, stdin=null, stdout=pipe, stderr=pipe)) as process:
+        out, err = process.communicate(timeout=20)
+        assert (process.returncode, out, err) == (0, word + b"\n", b"")
+
+
 @contextmanager
 def piped(shell: Shell, script: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a script under the wrapper with its stdin open, as a client without a tty has it."""
@@ -181,6 +190,31 @@ def test_odd_process_names_confuse_nobody(tmp_path: Path, watched: Watched) -> N
         hang_up(shell, nonce, tty=False)
         process.wait(timeout=5)
         assert watched.left(*expected[1::2])
+
+
+def test_a_session_is_known_by_its_name_alone(shell: Shell, watched: Watched) -> None:
+    """What has a terminal loses its foreground, what has none the whole session: as it says."""
+    script = f"""
+        echo $$ >{{0}}
+        setsid {STAYING.format("{0}-setsid")} &
+        sh -c 'trap "" HUP; echo $$ >{{0}}-ignoring; exec sleep 60' &
+        {STAYING.format("{0}-child")} &
+        wait"""
+    names = [f"{kind}{what}" for kind in ("pipe", "tty") for what in ("", "-setsid", "-ignoring")]
+    with (
+        piped(shell, script.format("pipe")) as (nonce, process),
+        Terminal(shell, at_tty(script.format("tty"))) as terminal,
+    ):
+        watched.expect(*names, "pipe-child", "tty-child")
+        hang_up_lost(shell, wrapper.new_nonce()[:16], b"gone")
+        hang_up_lost(shell, nonce[:16])
+        process.wait(timeout=5)
+        stay = ["pipe-setsid", "pipe-ignoring"]
+        assert watched.left(*stay, *names[3:], "tty-child")
+        hang_up_lost(shell, terminal.nonce[:16])
+        terminal.process.wait(timeout=5)
+        assert watched.left(*stay, "tty-setsid", "tty-ignoring")
+        hang_up_lost(shell, terminal.nonce[:16], b"gone")
 
 
 def at_tty(script: str) -> Command:
