@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import structlog
 
+from kgpud import clocksteps
 from kgpud.clock import Clock
 from store import rentals
 from store.db import Database, StoreUnavailable
@@ -15,7 +16,7 @@ _FLUSH_MS = 1_000
 
 
 class Activity:
-    """The last use of every rental since it was last written."""
+    """The last use of every rental since it was last written, by the clock that nobody sets."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
@@ -23,21 +24,23 @@ class Activity:
         self._last: dict[str, int] = {}
         self._flushed_at = 0
 
-    async def note(self, pod_id: str, at: int) -> None:
-        """Note that a rental was used. Written to the store at most once a second."""
-        self._last[pod_id] = max(at, self._last.get(pod_id, 0))
-        if abs(self._clock.now_ms() - self._flushed_at) >= _FLUSH_MS:
+    async def note(self, pod_id: str) -> None:
+        """Note that a rental is used. Written to the store at most once a second."""
+        passed = self._clock.moment().passed
+        self._last[pod_id] = passed
+        if passed - self._flushed_at >= _FLUSH_MS:
             await self.flush()
 
     async def flush(self) -> None:
         """Write what `note` was told since the last time."""
-        self._flushed_at = self._clock.now_ms()
+        self._flushed_at = self._clock.moment().passed
         written = dict(self._last)
         if not written:
             return
         try:
             async with self._db.transaction() as tx:
-                await rentals.save_activity(tx, written.items())
+                ahead = await clocksteps.now(tx, self._clock) - self._clock.moment().passed
+                await rentals.save_activity(tx, [(p, at + ahead) for p, at in written.items()])
         except StoreUnavailable as error:
             # No session ends because of it: it is written with what comes next.
             log.warning("rental.activity_unsaved", error=str(error))
@@ -49,5 +52,8 @@ class Activity:
 
     def laid_over(self, rental: Rental) -> Rental:
         """Return the rental with what was not written yet."""
-        at = self._last.get(rental.pod_id, 0)
-        return rental if at <= rental.last_activity_at else replace(rental, last_activity_at=at)
+        passed = self._last.get(rental.pod_id)
+        if passed is None:
+            return rental
+        at = passed + self._clock.moment().ahead
+        return replace(rental, last_activity_at=max(at, rental.last_activity_at))

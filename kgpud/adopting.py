@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from gateway import keys as ssh_keys
+from kgpud import clocksteps
 from kgpud.clock import Clock
 from kgpud.cluster import adoption
 from kgpud.cluster.pods import PodState
@@ -45,10 +46,10 @@ class Adopting:
                 await self._adopt(name, item)
 
     async def _adopt(self, name: str, item: dict[str, Any]) -> None:
-        now = self._clock.now_ms()
         try:
-            rental = adoption.read(item, now)
             async with self._db.transaction() as tx:
+                now = await clocksteps.now(tx, self._clock)
+                rental = adoption.read(item, now)
                 await _write(tx, rental, now)
         except ValueError as error:
             self._refused.add(name)

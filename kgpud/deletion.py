@@ -2,6 +2,7 @@
 
 import structlog
 
+from kgpud import clocksteps
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.metering import Ended, close_rental
@@ -24,8 +25,8 @@ async def delete(
     the old account, which a maintainer may reinstate, and no second trial credits. One that was
     deleted before stays as it is.
     """
-    now = clock.now_ms()
     async with db.transaction() as tx:
+        now = await clocksteps.now(tx, clock)
         account = await accounts.find(tx, email_or_id.strip())
         if account is None:
             raise UserError(Code.NOT_FOUND, "there is no such account")

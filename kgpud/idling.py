@@ -72,7 +72,7 @@ class Idling:
 
     async def sweep(self) -> None:
         """Look into every pod that has been idle for long and was not looked into lately."""
-        now = self._clock.now_ms()
+        now, passed = self._clock.now_ms(), self._clock.moment().passed
         async with self._db.reading() as rx:
             found = await rows.unused(rx, now - self._life.idle_warning_ms)
         current = [self._rentals.activity.laid_over(rental) for rental in found]
@@ -81,13 +81,13 @@ class Idling:
         self._looked = {name: at for name, at in self._looked.items() if name in names}
         async with asyncio.TaskGroup() as group:
             for rental in idlers:
-                if self._is_due(rental, now):
-                    self._looked[rental.pod_id] = now
+                if self._is_due(rental, passed):
+                    self._looked[rental.pod_id] = passed
                     group.create_task(self._attend_to(rental))
 
-    def _is_due(self, rental: Rental, now: int) -> bool:
+    def _is_due(self, rental: Rental, passed: int) -> bool:
         last = self._looked.get(rental.pod_id)
-        return last is None or now - last >= self._life.idle_look_every_seconds * 1000
+        return last is None or passed - last >= self._life.idle_look_every_seconds * 1000
 
     async def _attend_to(self, rental: Rental) -> None:
         async with self._limit:
@@ -95,11 +95,12 @@ class Idling:
         pod_id = rental.pod_id
         if works:
             log.info("idling.at_work", pod_id=pod_id)
-            await self._rentals.activity.note(pod_id, self._clock.now_ms())
+            await self._rentals.activity.note(pod_id)
             return
         # Never in one go: a clock that leapt would leave nobody the time to answer.
         if await self._was_warned(pod_id) and works is not None:
-            await self._release(pod_id)
+            # Somebody may have come back while we looked.
+            await self._rentals.end(pod_id, AUTO_IDLE, still=self._is_over)
 
     async def _works(self, rental: Rental) -> bool | None:
         seconds = self._life.idle_look_seconds
@@ -133,8 +134,5 @@ class Idling:
         log.info("rental.idle_warning", pod_id=pod_id, minutes=minutes)
         return False
 
-    async def _release(self, pod_id: str) -> None:
-        # Somebody may have come back while we looked.
-        rental = await self._rentals.get(None, pod_id)
-        if idle.is_over(rental, self._clock.now_ms(), self._life):
-            await self._rentals.end(pod_id, AUTO_IDLE)
+    def _is_over(self, rental: Rental, now: int) -> bool:
+        return idle.is_over(self._rentals.activity.laid_over(rental), now, self._life)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
-from kgpud import billing
+from kgpud import billing, clocksteps
 from kgpud.changes import Changes
 from kgpud.clock import Clock
 from store import bills, events, rentals
@@ -50,11 +50,11 @@ class LowBalance:
 
     async def sweep(self) -> None:
         """Compare what every running rental was told with what is so now."""
-        now = self._clock.now_ms()
         async with self._db.reading() as rx:
-            if not await _changed(rx, now):
+            if not await _changed(rx, self._clock.now_ms()):
                 return
         async with self._db.transaction() as tx:
+            now = await clocksteps.now(tx, self._clock)
             changed = await _changed(tx, now)
             await rentals.save_low_balance(tx, [(pod, left) for pod, (_, left) in changed.items()])
             warned = {

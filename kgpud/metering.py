@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from kgpud import billing
+from kgpud import billing, clocksteps
 from kgpud.clock import Clock
 from kgpud.clocksteps import ClockSteps
 from kgpud.reasons import OUT_OF_CREDITS, is_operators_fault
@@ -53,12 +53,12 @@ class Metering:
     async def charge(self) -> list[Ended]:
         """Charge every minute begun by now; return the rentals that ended for want of credits."""
         await self._steps.absorb()
-        now = self._clock.now_ms()
         async with self._db.reading() as rx:
             first = await bills.next_due(rx)
-        if first is None or first > now:
+        if first is None or first > self._clock.now_ms():
             return []
         async with self._db.transaction() as tx:
+            now = await clocksteps.now(tx, self._clock)
             ended = await _charge_due(tx, await bills.due(tx, now), now)
         for one in ended:
             log.info("rental.out_of_credits", pod_id=one.pod_id)

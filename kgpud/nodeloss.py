@@ -32,16 +32,25 @@ class NodeLoss:
         self._view = view
         self._rentals = rentals
         self._bound_ms = placement.unreachable_seconds * 1000
+        # When we first saw a node away, by the clock that nobody sets.
+        self._away: dict[str, int] = {}
 
     async def end_lost(self) -> None:
         """End the rentals whose machine was away for too long, as of when it went away."""
-        now = self._clock.now_ms()
         async with self._db.reading() as rx:
             placed = await rows.placed(rx)
+        moment = self._clock.moment()
+        since = {node: self._view.away_since(node, moment.now) for _, node in placed}
+        # The cluster's own clock says as of when; it is not asked for how long: it may be wrong.
+        self._away = {
+            node: self._away.get(node, moment.passed)
+            for node, at in since.items()
+            if at is not None
+        }
         for pod_id, node in placed:
-            since = self._view.away_since(node, now)
-            if since is not None and now - since >= self._bound_ms:
-                await self._rentals.end(pod_id, NODE_LOST, finished_at=since)
+            away = self._away.get(node)
+            if away is not None and moment.passed - away >= self._bound_ms:
+                await self._rentals.end(pod_id, NODE_LOST, finished_at=since[node])
 
     def dated(self, pod: PodState) -> PodState:
         """Return a pod that went with its machine as finished when that was last heard of."""

@@ -154,9 +154,14 @@ class Reconcile:
 
     async def _settle_podless(self, names: set[str], began: int) -> None:
         """End the rentals whose pods a list does not have and should."""
+
+        def still(rental: Rental, now: int) -> bool:
+            return self._should_be_there(rental, now - (self._clock.moment().passed - began))
+
+        await self._rentals.steps.absorb()
         async with self._db.reading() as rx:
             missing = [r for r in await rows.not_gone(rx) if r.pod_id not in names]
-        podless = [r for r in missing if self._should_be_there(r, began)]
+        podless = [r for r in missing if still(r, self._clock.now_ms())]
         if podless:
             # Why they went depends on the nodes, which are listed at the same time.
             with contextlib.suppress(TimeoutError):
@@ -165,7 +170,7 @@ class Reconcile:
             if rental.ended_at is None:
                 never = rental.create_acked_at is None and rental.started_at is None
                 reason = INTERRUPTED if never else self._why_lost(rental)
-                await self._rentals.end(rental.pod_id, reason, at=_last_known(rental, began))
+                await self._rentals.end(rental.pod_id, reason, still=still, at=_last_known)
         if podless:
             async with self._db.transaction() as tx:
                 now = self._clock.now_ms()

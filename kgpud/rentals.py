@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from kgpud import deletion, observing, renting
+from kgpud import clocksteps, deletion, observing, renting
 from kgpud.activity import Activity
 from kgpud.catalog import Catalog
 from kgpud.changes import Changes
@@ -76,8 +76,8 @@ class Rentals:
         self._tokens = tokens
         self._settings = settings
         self._cut = cut
-        self.activity = Activity(db, clock)
         self.steps = ClockSteps(db, clock)
+        self.activity = Activity(db, clock)
         self.sweep_wanted = asyncio.Event()
         self.changes = Changes()
 
@@ -97,6 +97,8 @@ class Rentals:
         if not self._catalog.fresh:
             raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer; try again soon")
         async with self._db.transaction() as tx:
+            now = await clocksteps.now(tx, self._clock)
+            draft = replace(draft, created_at=now, last_activity_at=now)
             rental, left = await renting.admit(tx, draft, key, self._catalog)
             rented = Rented(rental, left, key.private_key)
             if admitted is not None:
@@ -147,7 +149,7 @@ class Rentals:
                 return Rotated(rental, None)
             await renting.check_unused(tx, public.fingerprint)
             generation = rental.key_generation + 1
-            now = self._clock.now_ms()
+            now = await clocksteps.now(tx, self._clock)
             await keys.pin(tx, pod_id, public.fingerprint, public.line, generation, now)
             await rentals.set_generation(tx, pod_id, generation)
         self._cut(pod_id, "key_rotated")
@@ -163,35 +165,40 @@ class Rentals:
         The bill grows no more when this returns, and shrinks only if the container turns out to
         have finished before. The pod's deletion follows.
         """
-        await self.steps.absorb()
         rental, ended = await _release(self._db, self._clock, account_id, pod_id, reason)
         if ended is not None:
             self.on_ended(ended.pod_id, ended.reason)
         return self.activity.laid_over(rental)
 
     async def end(
-        self, pod_id: str, reason: str, *, at: int | None = None, finished_at: int | None = None
+        self,
+        pod_id: str,
+        reason: str,
+        *,
+        still: Callable[[Rental, int], bool] = lambda _rental, _now: True,
+        at: Callable[[Rental, int], int] = lambda _rental, now: now,
+        finished_at: int | None = None,
     ) -> None:
-        """End a live rental as of `at` (now if None); one that has ended stays as it is.
+        """End a live rental if there is `still` cause to; one that has ended stays as it is.
 
-        `finished_at` is when its container was last known to run, where the cluster can't tell.
+        `still` and `at`, which says as of when, are asked in the transaction, of the rental as it
+        is then and the time. `finished_at` is when its container was last known to run, where the
+        cluster can't tell.
         """
-        await self.steps.absorb()
-        now = self._clock.now_ms()
         async with self._db.transaction() as tx:
+            now = await clocksteps.now(tx, self._clock)
             rental = await rentals.get(tx, pod_id)
-            if rental is None or rental.ended_at is not None:
+            if rental is None or rental.ended_at is not None or not still(rental, now):
                 return
             if finished_at is not None and rental.finished_at is None and rental.ran_since:
                 within = max(rental.ran_since, min(finished_at, now))
                 rental = replace(rental, finished_at=within)
                 await rentals.save_observed(tx, [rental])
-            ended = await close_rental(tx, rental, now if at is None else at, reason, now)
+            ended = await close_rental(tx, rental, at(rental, now), reason, now)
         self.on_ended(ended.pod_id, ended.reason)
 
     async def delete_account(self, email_or_id: str, who: str) -> Account:
         """Delete an account: its rentals end with it. NOT_FOUND."""
-        await self.steps.absorb()
         account, ended = await deletion.delete(self._db, self._clock, email_or_id, who)
         for one in ended:
             self.on_ended(one.pod_id, one.reason)
@@ -212,12 +219,11 @@ class Rentals:
     async def observe(self, pods: Iterable[PodState]) -> None:
         """Take what was seen of pods of this installation; pods without a rental are ignored."""
         seen = {pod.name: pod for pod in pods}
-        await self.steps.absorb()
-        now = self._clock.now_ms()
         async with self._db.reading() as rx:
-            if not _changes(await rentals.some(rx, seen), seen, now):
+            if not _changes(await rentals.some(rx, seen), seen, self._clock.now_ms()):
                 return
         async with self._db.transaction() as tx:
+            now = await clocksteps.now(tx, self._clock)
             changes = _changes(await rentals.some(tx, seen), seen, now)
             told = [(c.rental.pod_id, now, *event) for c in changes for event in c.happened]
             await events.add(tx, told)
@@ -252,7 +258,7 @@ class Rentals:
 
     async def _acknowledge(self, pod_id: str) -> None:
         async with self._db.transaction() as tx:
-            await rentals.acknowledge(tx, pod_id, self._clock.now_ms())
+            await rentals.acknowledge(tx, pod_id, await clocksteps.now(tx, self._clock))
 
     async def _annotate(self, rental: Rental) -> None:
         try:
@@ -271,8 +277,8 @@ async def release(db: Database, clock: Clock, pod_id: str, reason: str) -> Renta
 async def _release(
     db: Database, clock: Clock, account_id: str | None, pod_id: str, reason: str
 ) -> tuple[Rental, Ended | None]:
-    now = clock.now_ms()
     async with db.transaction() as tx:
+        now = await clocksteps.now(tx, clock)
         rental = await _owned(tx, account_id, pod_id)
         if rental.ended_at is not None:
             return rental, None

@@ -89,7 +89,7 @@ class Routing:
     async def activity(self, rental: str, bytes_in: int, bytes_out: int) -> None:
         """Set the rental's idle clock back: bytes moved, whatever their number."""
         if bytes_in or bytes_out:
-            await self._rentals.activity.note(rental, self._clock.now_ms())
+            await self._rentals.activity.note(rental)
 
     async def closed(self, session: SessionClosed) -> None:
         """Record how a session ended."""

@@ -52,24 +52,30 @@ class Starting:
         names = {rental.pod_id for rental in waiting}
         self._asked = {name: at for name, at in self._asked.items() if name in names}
         for rental in waiting:
-            if rental.create_acked_at is None and rental.pod_id not in self._view.pods:
-                await self._rentals.end(rental.pod_id, INTERRUPTED)
-            elif await self._had_its_time(rental, now):
+            if self._was_cut_off(rental, now):
+                await self._rentals.end(rental.pod_id, INTERRUPTED, still=self._was_cut_off)
+            elif self._is_late(rental, now) and not await self._may_pull(rental, now):
                 why = (rental.pending_reason or STARTING).partition(":")[0]
                 reason = "timeout" if why in STAGES else why
-                await self._rentals.end(rental.pod_id, START_FAILED + reason)
+                await self._rentals.end(rental.pod_id, START_FAILED + reason, still=self._is_late)
 
-    async def _had_its_time(self, rental: Rental, now: int) -> bool:
-        waited = now - rental.made_at
-        if waited <= self._life.start_seconds * 1000:
-            return False
+    def _was_cut_off(self, rental: Rental, now: int) -> bool:
+        acked = rental.create_acked_at is not None or rental.pod_id in self._view.pods
+        return not acked and now - rental.made_at > CREATE_DEADLINE_MS
+
+    def _is_late(self, rental: Rental, now: int) -> bool:
+        late = now - rental.made_at > self._life.start_seconds * 1000
+        return rental.started_at is None and late
+
+    async def _may_pull(self, rental: Rental, now: int) -> bool:
+        """Tell whether the image is still being pulled, for which there is more time."""
         # Kubelets before 1.29 don't tell a pull from what comes before it.
         pulling = rental.pending_reason in (PULLING, STARTING)
-        in_time = waited <= self._life.pull_seconds * 1000
-        return not (pulling and in_time and await self._pulls(rental, now))
+        in_time = now - rental.made_at <= self._life.pull_seconds * 1000
+        return pulling and in_time and await self._pulls(rental)
 
-    async def _pulls(self, rental: Rental, now: int) -> bool:
-        pod_id = rental.pod_id
+    async def _pulls(self, rental: Rental) -> bool:
+        pod_id, now = rental.pod_id, self._clock.moment().passed
         asked = self._asked.get(pod_id)
         if asked is not None and now - asked < _ASK_AGAIN_MS:
             return True

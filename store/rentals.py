@@ -224,9 +224,10 @@ async def step(conn: Connection, by_ms: int) -> None:
 
 
 async def save_gone(conn: Connection, pod_ids: Iterable[str], now: int) -> None:
-    """Note that the pods of these ended rentals are gone."""
+    """Note that the pods of these rentals are gone; one that has not ended is passed over."""
     await conn.run_many(
-        "UPDATE rentals SET gone_at = ?, ready = 0 WHERE pod_id = ? AND gone_at IS NULL",
+        "UPDATE rentals SET gone_at = ?, ready = 0"
+        " WHERE pod_id = ? AND gone_at IS NULL AND ended_at IS NOT NULL",
         [(now, pod_id) for pod_id in pod_ids],
     )
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from kgpud.clock import Moment
+
 START_MS = 1_795_424_400_000  # 2026-11-23T09:00:00Z, on a UTC hour
 
 
@@ -24,8 +26,8 @@ class ManualClock:
         self._sleepers.append((self._now - self._stepped + round(seconds * 1000), future))
         await future
 
-    def stepped_ms(self) -> int:
-        return self._stepped
+    def moment(self) -> Moment:
+        return Moment(self._now, self._now - self._stepped, "by hand")
 
     def step(self, seconds: float) -> None:
         """Set the time of day, as NTP does: no time passes."""

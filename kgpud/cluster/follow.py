@@ -28,8 +28,8 @@ _WORTH_MS = 20_000
 class Source:
     """One kind of object: how to list and watch it, and whom to tell.
 
-    `listed` gets a whole list and when it was asked for; `changed` each event after it;
-    `lost` that the list could not be had.
+    `listed` gets a whole list and when it was asked for, by the clock that nobody sets; `changed`
+    each event after it; `lost` that the list could not be had.
     """
 
     kind: str
@@ -44,7 +44,7 @@ async def follow(source: Source, clock: Clock) -> None:
     """Never returns. A cluster that can't be reached is asked again after 0.2 to 5 seconds."""
     delay = 0.0
     while True:
-        began, wait = clock.now_ms(), 0.0
+        began, wait = clock.moment().passed, 0.0
         try:
             listing = await _fetch(source)
             await source.listed(listing, began)
@@ -54,7 +54,7 @@ async def follow(source: Source, clock: Clock) -> None:
         except ClusterError as error:
             log.warning("cluster.lost", kind=source.kind, error=str(error))
             wait = min(error.retry_after, _LONGEST_WAIT)
-        if clock.now_ms() - began >= _WORTH_MS and not wait:
+        if clock.moment().passed - began >= _WORTH_MS and not wait:
             # It held for a while: the first attempt after that is made at once.
             delay = 0.0
             continue
@@ -72,14 +72,14 @@ async def _fetch(source: Source) -> Listing:
 
 async def _watch(source: Source, clock: Clock, version: str) -> None:
     """Watch until it is time to list again, or until a watch ends sooner than it should."""
-    listed = clock.now_ms()
-    while clock.now_ms() - listed < _LIST_AGAIN_MS:
-        opened = clock.now_ms()
+    listed = clock.moment().passed
+    while clock.moment().passed - listed < _LIST_AGAIN_MS:
+        opened = clock.moment().passed
         events = cast("AsyncGenerator[Event, None]", source.watch(version))
         async with aclosing(events):
             async for event in events:
                 version = event.version
                 if event.kind != "BOOKMARK":
                     await source.changed(event)
-        if clock.now_ms() - opened < _WORTH_MS:
+        if clock.moment().passed - opened < _WORTH_MS:
             return

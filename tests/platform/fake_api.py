@@ -46,6 +46,8 @@ class FakeApi:
         self.mood = "ok"
         self.down = False
         self.hanging = asyncio.Event()
+        self.tells_events = asyncio.Event()
+        self.tells_events.set()
         self.schedules = True
         self._version = 100
         self._changed = asyncio.Event()
@@ -137,6 +139,8 @@ class FakeApi:
         if "watch" in request.query:
             return await self._watch(request, kind)
         items = list(self.objects[kind].values())
+        if kind == "events":
+            await self.tells_events.wait()
         if "fieldSelector" in request.query:
             about = request.query["fieldSelector"].removeprefix("involvedObject.name=")
             items = [item for item in items if item["involvedObject"]["name"] == about]

@@ -314,7 +314,7 @@ class Model:
 
     @property
     def _passed(self) -> int:
-        return self.house.clock.now_ms() - self.house.clock.stepped_ms()
+        return self.house.clock.moment().passed
 
     @property
     def _world(self) -> World:

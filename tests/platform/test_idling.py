@@ -165,7 +165,7 @@ async def test_who_comes_back_during_the_last_look_is_not_released(idle: Idle) -
     async with asyncio.TaskGroup() as group:
         group.create_task(idle.idling.sweep())
         await until(lambda: idle.pods.now == 1)
-        await idle.world.rentals.activity.note(pod_id, idle.clock.now_ms())
+        await idle.world.rentals.activity.note(pod_id)
         idle.pods.held.set()
     assert (await idle.world.row(pod_id)).ended_at is None
 

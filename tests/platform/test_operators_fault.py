@@ -85,6 +85,7 @@ async def test_a_machine_that_stays_away_ends_its_rental_once_and_as_of_then(
     left = clock.now_ms()
     node_is(api, "n1", "Unknown", left)
     await until(lambda: not world.view.nodes["n1"].ready)
+    await tick(world, clock, 0)
     await tick(world, clock, HOUR - 1)
     await world.metering.charge()
     assert (await world.row(pod_id)).phase == "Running"
@@ -103,6 +104,17 @@ async def test_a_machine_that_stays_away_ends_its_rental_once_and_as_of_then(
     await tick(world, clock)
     assert await world.row(pod_id) == rental
     await world.sound()
+
+
+async def test_a_cluster_whose_clock_is_behind_loses_nobody(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    pod_id = await runs_for(world, api, clock, 90)
+    node_is(api, "n1", "Unknown", clock.now_ms() - 2 * HOUR * 1000)
+    await until(lambda: not world.view.nodes["n1"].ready)
+    for seconds in (0, HOUR - 1):
+        await tick(world, clock, seconds)
+        assert (await world.row(pod_id)).phase == "Running"
 
 
 async def test_a_machine_that_comes_back_in_time_loses_nothing(

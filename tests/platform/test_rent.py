@@ -237,9 +237,9 @@ async def test_activity_is_kept(world: World, clock: ManualClock) -> None:
     account = (await world.account()).account_id
     pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
     clock.advance(10)
-    await world.rentals.activity.note(pod_id, clock.now_ms())
+    await world.rentals.activity.note(pod_id)
     clock.advance(0.1)
-    await world.rentals.activity.note(pod_id, clock.now_ms())
+    await world.rentals.activity.note(pod_id)
     assert (await world.rentals.get(account, pod_id)).last_activity_at == clock.now_ms()
     await world.rentals.activity.flush()
     assert (await world.rentals.get(account, pod_id)).last_activity_at == clock.now_ms()

@@ -1,5 +1,7 @@
 """What does not start is given up in time and uncharged; a pull that goes on gets longer."""
 
+import asyncio
+
 import pytest
 
 from kgpud.cluster.pulls import is_pulling
@@ -63,6 +65,21 @@ async def test_one_that_nobody_saw_begin_does_not(
     pod_id = await pulls(world, api)
     await tick(world, clock, _FIVE_MINUTES + 1)
     assert (await world.row(pod_id)).end_reason == "start_failed:timeout"
+
+
+async def test_one_that_starts_while_it_is_asked_about_is_not_given_up(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    pod_id = await pulls(world, api)
+    clock.advance(_FIVE_MINUTES + 1)
+    api.tells_events.clear()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(world.reconcile.sweep())
+        await until(lambda: "events" in api.asked("GET"))
+        api.run(pod_id, clock.now_ms())
+        await until(lambda: world.view.pods[pod_id].ready)
+        api.tells_events.set()
+    assert (await world.row(pod_id)).phase == "Running"
 
 
 def test_a_recorded_pull_that_failed() -> None:
