@@ -11,7 +11,8 @@ from store.records import EventKind, Rental
 class Observed:
     """A rental as it becomes. `end_reason` is set where the pod's state ends a live rental.
 
-    `happened` are the events, kind and detail, that the rental's row alone doesn't tell of.
+    `happened` are the events, kind and detail, that the rental's row alone doesn't tell of. `risen`
+    says that the pod of an ended rental is there although it was deleted.
     """
 
     rental: Rental
@@ -19,6 +20,7 @@ class Observed:
     end_at: int = 0
     failed: bool = False
     gone: bool = False
+    risen: bool = False
     happened: tuple[tuple[EventKind, str], ...] = ()
 
 
@@ -28,13 +30,15 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
     The cluster's times are taken between the rental's creation and now, by our clock as it is set
     now (see clocksteps).
 
-    An ended rental only learns that its pod is gone, and when its container finished if that was
-    before the end. That it started before the end is not believed any more: who released a pod
-    that was not known to run was told that it cost nothing, and that stays so.
+    An ended rental only learns that its pod is gone, or there again, and when its container
+    finished if that was before the end. That it started before the end is not believed any more:
+    who released a pod that was not known to run was told that it cost nothing, and that stays so.
     """
     gone = pod.deleted and rental.gone_at is None
     if rental.ended_at is not None:
-        return Observed(_finished_before_end(rental, pod), gone=gone)
+        # A creation that was very slow, or a cluster that came from a backup.
+        risen = rental.swept_at is not None and not (pod.deleting or pod.deleted)
+        return Observed(_finished_before_end(rental, pod), gone=gone, risen=risen)
     if rental.started_at is None:
         started = _within(pod.started_at, rental.made_at, now)
         rental = replace(rental, started_at=started, stepped_before_start_ms=rental.stepped_ms)

@@ -232,6 +232,7 @@ class Rentals:
                 await give_back(tx, late, now)
             ended = [await _close(tx, c, now) for c in changes if c.end_reason is not None]
             await rentals.save_gone(tx, [c.rental.pod_id for c in changes if c.gone], now)
+            await rentals.save_risen(tx, [c.rental.pod_id for c in changes if c.risen])
         for change in changes:
             self.changes.tell(change.rental.pod_id)
         for one in ended:
@@ -295,7 +296,7 @@ async def _owned(conn: Connection, account_id: str | None, pod_id: str) -> Renta
 
 def _changes(found: list[Rental], seen: dict[str, PodState], now: int) -> list[observing.Observed]:
     observed = [(rental, observing.observe(rental, seen[rental.pod_id], now)) for rental in found]
-    return [o for r, o in observed if o.rental != r or o.end_reason is not None or o.gone]
+    return [o for r, o in observed if o.rental != r or o.end_reason or o.gone or o.risen]
 
 
 async def _close(tx: Connection, change: observing.Observed, now: int) -> Ended:

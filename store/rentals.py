@@ -237,6 +237,14 @@ async def save_swept(conn: Connection, pod_id: str, now: int) -> None:
     await conn.run("UPDATE rentals SET swept_at = ? WHERE pod_id = ?", (now, pod_id))
 
 
+async def save_risen(conn: Connection, pod_ids: Iterable[str]) -> None:
+    """Note that the pods of these ended rentals are there although they were deleted."""
+    await conn.run_many(
+        "UPDATE rentals SET swept_at = NULL WHERE pod_id = ? AND ended_at IS NOT NULL",
+        [(pod_id,) for pod_id in pod_ids],
+    )
+
+
 async def save_activity(conn: Connection, seen: Iterable[tuple[str, int]]) -> None:
     """Move rentals' last activity forward: pairs of id and time."""
     await conn.run_many(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kgpud.cluster import manifests
@@ -10,7 +11,7 @@ from store.records import Rental
 
 _GIB = {"Gi": 1, "Ti": 1024}
 # Beyond anything that we write; a bill must fit SQLite's integers.
-_MOST_GPUS, _MOST_CREDITS, _LAST_MOMENT = 1000, 10**12, 10**15
+_MOST_GPUS, _MOST_CREDITS, _MOST_KEYS, _LAST_MOMENT = 1000, 10**12, 10**9, 10**15
 
 
 def read(pod: Mapping[str, Any], now: int) -> Rental:
@@ -26,7 +27,6 @@ def read(pod: Mapping[str, Any], now: int) -> Rental:
         raise ValueError(f"its label {manifests.RENTAL} names another pod")
     container = _container(pod)
     limits = (container.get("resources") or {}).get("limits") or {}
-    fingerprint = str(notes.get(manifests.FINGERPRINT, ""))
     return Rental(
         pod_id=metadata["name"],
         account_id=_text(labels, manifests.ACCOUNT),
@@ -42,8 +42,26 @@ def read(pod: Mapping[str, Any], now: int) -> Rental:
         # Nobody knows when it was used last.
         last_activity_at=now,
         pending_reason=STARTING,
-        fingerprint=fingerprint if fingerprint.startswith("SHA256:") else None,
+        fingerprint=_fingerprint(notes),
+        key_generation=_number(notes, manifests.GENERATION, _MOST_KEYS),
     )
+
+
+def newer_key(pod: Mapping[str, Any], rental: Rental) -> Rental | None:
+    """Return the rental with the key that its pod tells of, if its row's is an older one."""
+    notes = pod["metadata"].get("annotations") or {}
+    try:
+        generation = _number(notes, manifests.GENERATION, _MOST_KEYS)
+    except ValueError:
+        return None
+    if generation <= rental.key_generation:
+        return None
+    return replace(rental, fingerprint=_fingerprint(notes), key_generation=generation)
+
+
+def _fingerprint(notes: Mapping[str, Any]) -> str | None:
+    text = str(notes.get(manifests.FINGERPRINT, ""))
+    return text if text.startswith("SHA256:") else None
 
 
 def _container(pod: Mapping[str, Any]) -> Mapping[str, Any]:

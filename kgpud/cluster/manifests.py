@@ -17,6 +17,7 @@ PRICE = "kgpu.net/price-per-hour"
 CREATED = "kgpu.net/created-at"
 NAME = "kgpu.net/name"
 FINGERPRINT = "kgpu.net/key-fingerprint"
+GENERATION = "kgpu.net/key-generation"
 
 _TOKEN = "token"  # noqa: S105 - the name of a Secret's entry
 # Only builtins: what /bin/sh alone can do is what every image that can be rented can do.
@@ -102,6 +103,7 @@ def annotations(rental: Rental) -> dict[str, str]:
         PRICE: str(rental.price_per_hour),
         CREATED: str(rental.created_at),
         FINGERPRINT: rental.fingerprint or "",
+        GENERATION: str(rental.key_generation),
     }
 
 

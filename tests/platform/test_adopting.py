@@ -100,7 +100,12 @@ async def test_a_key_that_opens_another_rental_by_now_is_not_pinned_twice(
 
 
 _LABELS = ("kgpu.net/rental", "kgpu.net/account", "kgpu.net/gpu-model")
-_NUMBERS = ("kgpu.net/gpu-count", "kgpu.net/price-per-hour", "kgpu.net/created-at")
+_NUMBERS = (
+    "kgpu.net/gpu-count",
+    "kgpu.net/price-per-hour",
+    "kgpu.net/created-at",
+    "kgpu.net/key-generation",
+)
 _TEXTS = ("kgpu.net/name",)
 _BAD = ("", "x", "\N{SUPERSCRIPT TWO}", "-1", "9" * 18)
 
@@ -145,3 +150,26 @@ async def test_a_strangers_pod_under_our_name_is_left_alone(
     await tick(world, clock)
     assert api.asked("DELETE") == []
     assert capfd.readouterr().out.count("there is no account acc_1") == 1
+
+
+async def test_a_key_that_was_replaced_since_the_backup_stays_dead(
+    still: World, api: FakeApi, clock: ManualClock, tmp_path: Path
+) -> None:
+    account = (await still.account()).account_id
+    async with running(still):
+        pod_id = (await still.rentals.rent(account, wish())).rental.pod_id
+        api.run(pod_id, clock.now_ms())
+        await until(lambda: still.view.pods[pod_id].ready)
+        stolen = (await still.row(pod_id)).fingerprint or ""
+        backup(tmp_path, tmp_path / "restored")
+        for _ in range(2):
+            await still.rentals.rotate(account, pod_id, None)
+        newest = await still.row(pod_id)
+    async with platform(tmp_path / "restored", tmp_path / "kubeconfig", clock) as again:
+        assert await again.rentals.by_fingerprint(stolen) is not None
+        async with running(again):
+            assert await again.rentals.by_fingerprint(stolen) is None
+            row = await again.row(pod_id)
+            assert (row.fingerprint, row.key_generation) == (newest.fingerprint, 3)
+            assert (await again.rentals.rotate(account, pod_id, None)).rental.key_generation == 4
+            await again.sound()

@@ -1,6 +1,7 @@
 """Store and cluster come to agree again, whatever was cut short, lost or away."""
 
 import asyncio
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -230,3 +231,25 @@ async def test_nodes_come_and_go_on_the_menu(world: World, api: FakeApi) -> None
     assert caught.value.code == Code.NO_CAPACITY
     api.apply("nodes", "DELETED", node)
     await until(lambda: len(world.catalog.nodes()) == 1)
+
+
+async def test_a_pod_that_comes_back_from_the_dead_is_deleted_again(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    """As from a backup of the cluster: nobody pays for it any more, and nobody gets in."""
+    account = (await world.account()).account_id
+    pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
+    kept = copy.deepcopy(api.pods[pod_id])
+    await world.rentals.release(account, pod_id)
+    await tick(world, clock)
+    api.remove(pod_id)
+    await until(lambda: pod_id not in world.view.pods)
+    before = await world.row(pod_id)
+    assert (before.phase, before.swept_at is not None) == ("Ended", True)
+    api.apply("pods", "ADDED", kept)
+    await until(lambda: pod_id in world.view.pods)
+    await tick(world, clock)
+    assert "deletionTimestamp" in api.pods[pod_id]["metadata"]
+    after = await world.row(pod_id)
+    assert (after.ended_at, after.end_reason, after.cost) == (before.ended_at, "returned", 0)
+    assert after.phase == "Ended"
