@@ -24,7 +24,7 @@ class Disk:
         """Return what `work` returns; a cancel is let through only once `work` is over.
 
         So no descriptor is closed under a thread that writes to it. Raises StoreFull where there
-        is no room, StoreFailed where the disk fails; FileNotFoundError passes.
+        is no room, StoreFailed where the disk fails.
         """
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         cancelled: asyncio.CancelledError | None = None
@@ -35,8 +35,6 @@ class Disk:
                 cancelled = error
         try:
             result = future.result()
-        except FileNotFoundError:
-            raise
         except OSError as error:
             if error.errno in _FULL:
                 raise StoreFull("the disk is full") from error

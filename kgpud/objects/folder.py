@@ -12,7 +12,7 @@ from kgpud.objects.disk import Disk
 from kgpud.objects.layout import Layout
 from kgpud.objects.receiving import Receiver
 from kgpud.objects.signing import Grant, Signer
-from kgpud.objects.stores import Part, Slot, Stored, StoreFailed, Upload, UploadGone
+from kgpud.objects.stores import Part, Slot, Stored, StoreFailed, Upload
 
 log = structlog.get_logger()
 
@@ -72,11 +72,9 @@ class FolderStore:
 
     async def read(self, key: str) -> AsyncGenerator[bytes, None]:
         """Yield the object's bytes."""
-        path = self.layout.files / key
-        try:
-            file = await self.disk.do(lambda: path.open("rb", buffering=0))
-        except FileNotFoundError:
-            raise StoreFailed("failed", "the object went while it was read") from None
+        file = await self.disk.do(lambda: self.layout.open(key))
+        if file is None:
+            raise StoreFailed("failed", "the object went while it was read")
         with file:
             while data := await self.disk.do(lambda: file.read(_BLOCK)):
                 yield data
@@ -101,19 +99,13 @@ class FolderStore:
 
     async def parts(self, key: str, upload_id: str) -> Sequence[Part]:
         """Return the parts that are whole. Raises UploadGone."""
-        try:
-            return await self.disk.do(lambda: self.layout.parts(key, upload_id))
-        except FileNotFoundError:
-            raise UploadGone from None
+        return await self.disk.do(lambda: self.layout.parts(key, upload_id))
 
     async def finish_upload(self, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Turn the upload's one file into the object. Raises UploadGone."""
         size = sum(part.size for part in parts)
         async with self.receiver.closing(upload_id):
-            try:
-                await self.disk.do(lambda: self.layout.finish(key, upload_id, size))
-            except FileNotFoundError:
-                raise UploadGone from None
+            await self.disk.do(lambda: self.layout.finish(key, upload_id, size))
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         """Remove an upload and its parts."""

@@ -53,7 +53,7 @@ class Incoming:
         self.written = 0
 
     async def __aenter__(self) -> Self:
-        """Open the file. Raises FileNotFoundError if there is none and it is not to be new."""
+        """Open the file. Raises StoreFailed."""
         try:
             await self._disk.do(self._open)
         except BaseException:

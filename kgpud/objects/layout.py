@@ -1,5 +1,8 @@
 """What the folder store's folder looks like, and blocking work on it (OSError where that fails).
 
+Where an object, or an upload, is not there, it is looked for its folder: on a disk that was taken
+away nothing is there, and nothing is lost.
+
 - `files/KEY` is a whole object. Nothing is ever written in place there, only renamed into it.
 - `incoming/KEY.x` is an object on its way, locked by whoever writes it.
 - `parts/KEY/UPLOAD/data` has every part of an upload at its own offset, so finishing is one rename;
@@ -13,9 +16,10 @@ import re
 import secrets
 import shutil
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
-from kgpud.objects.stores import Part, Slot, Stored, Upload
+from kgpud.objects.stores import Part, Slot, Stored, Upload, UploadGone
 
 _KEY = re.compile(r"obj_[0-9a-f]{24}")
 _MARK = re.compile(r"([0-9]{1,5})-([0-9]{1,15})-[0-9a-f]{16}")
@@ -56,22 +60,33 @@ class Layout:
         return self.incoming / f"{key}.{secrets.token_hex(8)}"
 
     def stored(self, key: str) -> Stored | None:
-        """Return what is known of a whole object."""
+        """Return what is known of a whole object; None if it is not there."""
         try:
             found = (self.files / key).stat()
         except FileNotFoundError:
+            self.files.stat()
             return None
         return Stored(key, found.st_size, etag(found))
+
+    def open(self, key: str) -> FileIO | None:
+        """Return a whole object to read from; None if it is not there."""
+        try:
+            return FileIO(self.files / key)
+        except FileNotFoundError:
+            self.files.stat()
+            return None
 
     def all_stored(self) -> list[Stored]:
         """Return every whole object."""
         keys = [path.name for path in self.files.iterdir() if _KEY.fullmatch(path.name)]
         return [stored for key in keys if (stored := self.stored(key))]
 
-    def keep(self, draft: Path, key: str) -> None:
-        """Make an object whole, for good."""
+    def keep(self, draft: Path, key: str) -> str:
+        """Make an object whole, for good; return its ETag."""
+        mark = etag(draft.stat())
         draft.rename(self.files / key)
         sync_folder(self.files)
+        return mark
 
     def delete(self, key: str) -> None:
         """Delete a whole object."""
@@ -81,17 +96,22 @@ class Layout:
     def begin(self, key: str, upload_id: str) -> None:
         """Make room for an upload in parts."""
         folder = self.upload(key, upload_id)
-        folder.mkdir(mode=0o700, parents=True)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700)
         (folder / "data").touch(mode=0o600)
         for changed in (folder, folder.parent, self.uploads_root):
             sync_folder(changed)
 
     def parts(self, key: str, upload_id: str) -> list[Part]:
-        """Return the parts that are whole, by number. FileNotFoundError if there is no upload."""
-        names = self.upload(key, upload_id).iterdir()
-        marks = [_MARK.fullmatch(path.name) for path in names]
-        found = [Part(int(mark[1]), int(mark[2]), mark[0]) for mark in marks if mark]
-        return sorted(found, key=lambda part: part.number)
+        """Return the parts that are whole, by number. Raises UploadGone."""
+        try:
+            found = list(self.upload(key, upload_id).iterdir())
+        except FileNotFoundError:
+            self.uploads_root.stat()
+            raise UploadGone from None
+        marks = [_MARK.fullmatch(path.name) for path in found]
+        parts = [Part(int(mark[1]), int(mark[2]), mark[0]) for mark in marks if mark]
+        return sorted(parts, key=lambda part: part.number)
 
     def mark(self, key: str, upload_id: str, slot: Slot) -> str:
         """Note that a part is whole; return its ETag."""
@@ -102,7 +122,7 @@ class Layout:
         return name
 
     def unmark(self, key: str, upload_id: str, number: int) -> None:
-        """Note that a part is about to be written over. FileNotFoundError if there is no upload."""
+        """Note that a part is about to be written over. Raises UploadGone."""
         folder = self.upload(key, upload_id)
         for part in self.parts(key, upload_id):
             if part.number == number:
@@ -110,9 +130,13 @@ class Layout:
         sync_folder(folder)
 
     def finish(self, key: str, upload_id: str, size: int) -> None:
-        """Turn an upload's file into the object. FileNotFoundError if there is no upload."""
+        """Turn an upload's file into the object. Raises UploadGone."""
         data = self.upload(key, upload_id) / "data"
-        os.truncate(data, size)
+        try:
+            os.truncate(data, size)
+        except FileNotFoundError:
+            self.uploads_root.stat()
+            raise UploadGone from None
         self.keep(data, key)
         self.abort(key, upload_id)
 
@@ -126,8 +150,13 @@ class Layout:
 
     def uploads(self) -> list[Upload]:
         """Return the uploads in parts that are open."""
-        keys = [key for key in self.uploads_root.iterdir() if _KEY.fullmatch(key.name)]
-        return [Upload(key.name, upload.name) for key in keys for upload in key.iterdir()]
+        found: list[Upload] = []
+        for key in self.uploads_root.iterdir():
+            # One that ends meanwhile takes its folder along.
+            with contextlib.suppress(FileNotFoundError):
+                if _KEY.fullmatch(key.name):
+                    found += [Upload(key.name, upload.name) for upload in key.iterdir()]
+        return found
 
     def remove_halves(self) -> int:
         """Remove drafts that nobody writes any more; return how many."""

@@ -8,7 +8,7 @@ from kgpud.objects.disk import Disk
 from kgpud.objects.incoming import Incoming
 from kgpud.objects.layout import Layout, free_bytes
 from kgpud.objects.signing import Grant
-from kgpud.objects.stores import Slot, StoreFull
+from kgpud.objects.stores import Slot, StoreFull, UploadGone
 
 
 class Receiver:
@@ -46,9 +46,7 @@ class Receiver:
         """Make what has come the object, or the part of it; return its ETag."""
         slot, upload_id = grant.slot, grant.upload_id
         if slot is None or upload_id is None:
-            await incoming.finish(lambda: self._layout.keep(incoming.path, grant.key))
-            stored = await self._disk.do(lambda: self._layout.stored(grant.key))
-            return "" if stored is None else stored.etag
+            return await incoming.finish(lambda: self._layout.keep(incoming.path, grant.key))
         return await incoming.finish(lambda: self._layout.mark(grant.key, upload_id, slot))
 
     @asynccontextmanager
@@ -85,7 +83,7 @@ class Receiver:
                 await self._disk.do(lambda: self._layout.unmark(grant.key, upload_id, slot.number))
                 async with incoming:
                     yield incoming
-        except FileNotFoundError:
+        except UploadGone:
             raise _over() from None
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ from the disk on the event loop, where keystrokes pass.
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -42,12 +43,13 @@ class _Span:
     partial: bool
 
 
-async def send_file(request: web.Request, path: Path, disk: Disk) -> web.StreamResponse:
+async def send_file(
+    request: web.Request, opened: Callable[[], FileIO | None], disk: Disk
+) -> web.StreamResponse:
     """Answer GET and HEAD with a file or a range of it. Raises NOT_FOUND, StoreFailed."""
-    try:
-        file = await disk.do(lambda: FileIO(path))
-    except FileNotFoundError:
-        raise UserError(Code.NOT_FOUND, "nothing was uploaded there, or it is gone") from None
+    file = await disk.do(opened)
+    if file is None:
+        raise UserError(Code.NOT_FOUND, "nothing was uploaded there, or it is gone")
     with file:
         found = os.fstat(file.fileno())
         mark = f'"{etag(found)}"'

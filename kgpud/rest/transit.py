@@ -6,6 +6,7 @@ As S3 has it: an empty 200 with an ETag for a PUT that is on disk, 411 for one w
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from aiohttp import ClientPayloadError, web
@@ -42,7 +43,7 @@ def add_routes(app: web.Application, store: FolderStore, expect: Expect) -> None
         stop_when_gone(request, stops=True)
         grant = _grant(store, request)
         with told():
-            return await send_file(request, store.layout.files / grant.key, store.disk)
+            return await send_file(request, partial(store.layout.open, grant.key), store.disk)
 
     app.router.add_put(PATH, put, expect_handler=expect)
     app.router.add_get(PATH, get, expect_handler=expect)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kgpud.object_settings import Folder, Objects
+from kgpud.objects.stores import StoreFailed
 from tests.objects.world import World, random_bytes, small, world
 
 SETTINGS = small(Objects(folder=Folder(min_free_gb=0)))
@@ -210,6 +211,41 @@ async def test_the_floor_is_kept_free(small_disk: Path, tmp_path: Path) -> None:
         await until(lambda: not drafts(here))
         writer.close()
         assert (await here.get(three)).body["state"] == "pending"
+
+
+async def test_a_disk_that_is_taken_away(here: World) -> None:
+    """Nothing is lost by that, and the daemon lives on: what was there is there with the disk."""
+    got, pending = await here.uploaded(b"data"), await here.create()
+    parts = await here.create(size_bytes=7 << 20)
+    away = root(here).rename(root(here).with_name("away"))
+    for method, path in (("GET", ""), ("GET", f"/{got['object_id']}"), ("POST", "")):
+        reply = await here.call(method, path, {"size_bytes": 7 << 20} if method == "POST" else None)
+        assert (reply.status, reply.code) == (502, "object_store_failed")
+    assert (await here.raw("GET", got["get_url"]))[0] == 502
+    for url, size in ((pending["put_url"], 4), (parts["parts"][1]["url"], 2 << 20)):
+        assert await here.put(url, bytes(size)) == 502
+    with pytest.raises(StoreFailed, match="No such file"):
+        await here.transit.sweep.once()
+    away.rename(root(here))
+    await here.transit.sweep.once()
+    assert await here.raw("GET", (await here.get(got)).body["get_url"]) == (200, b"data")
+    assert await here.put(parts["parts"][1]["url"], bytes(2 << 20)) == 200
+
+
+async def test_uploads_end_while_they_are_listed(here: World) -> None:
+    async def come_and_go(key: str) -> None:
+        for _ in range(30):
+            await here.store.abort_upload(key, await here.store.begin_upload(key))
+
+    async def look() -> None:
+        while True:
+            await here.store.uploads()
+
+    async with asyncio.TaskGroup() as group:
+        looking = [group.create_task(look()) for _ in range(2)]
+        await asyncio.gather(*(come_and_go(f"obj_{number:024x}") for number in range(3)))
+        for task in looking:
+            task.cancel()
 
 
 async def test_many_fetch_one_url(here: World) -> None:
