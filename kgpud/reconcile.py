@@ -31,6 +31,9 @@ _SWEEP_SECONDS = 2.0
 _NODES_SECONDS = 5.0
 _DELETIONS_AT_ONCE = 8
 
+# What a pod says, and the whole of it where it is one of ours.
+_Seen = tuple[PodState, Object | None]
+
 
 class Reconcile:
     """Runs beside everything else, from start to end.
@@ -72,7 +75,7 @@ class Reconcile:
         """Never returns. What the cluster or a busy disk does is survived; a bug is raised."""
         cluster, lost = self._cluster, self._view.lost
         pods = Source(
-            "pods", cluster.list_pods, cluster.watch_pods, self._pods_listed, self._pod_event, lost
+            "pods", self._list, cluster.watch_pods, self._pods_listed, self._pod_event, lost
         )
         nodes = Source(
             "nodes",
@@ -112,10 +115,18 @@ class Reconcile:
             for rental in ended:
                 group.create_task(self._delete(rental, limit))
 
-    async def _pods_listed(self, listing: Listing, began: int) -> None:
-        pods = [derive(item) for item in listing.items]
+    async def _list(self) -> Listing[_Seen]:
+        return await self._cluster.read_pods(self._see)
+
+    def _see(self, item: Object, *, deleted: bool = False) -> _Seen:
+        """Read a pod; keep all of it only if it is ours, since it may have to be adopted."""
+        pod = derive(item, deleted=deleted)
+        return pod, item if pod.installation == self._installation else None
+
+    async def _pods_listed(self, listing: Listing[_Seen], began: int) -> None:
+        pods = [pod for pod, _ in listing.items]
         # The store first: in between, a pod that went counts twice rather than not at all.
-        await self._take(zip(pods, listing.items, strict=True))
+        await self._take(listing.items)
         await self._patiently(lambda: self._settle_podless({pod.name for pod in pods}, began))
         self._view.list_pods(pods)
         if not self._pods_applied.is_set():
@@ -123,9 +134,9 @@ class Reconcile:
         self._pods_applied.set()
 
     async def _pod_event(self, event: Event) -> None:
-        pod = derive(event.object, deleted=event.kind == "DELETED")
-        await self._take([(pod, event.object)])
-        self._view.see_pod(pod)
+        seen = self._see(event.object, deleted=event.kind == "DELETED")
+        await self._take([seen])
+        self._view.see_pod(seen[0])
 
     async def _nodes_listed(self, listing: Listing, _began: int) -> None:
         self._view.list_nodes(derive_node(item, self._placement) for item in listing.items)
@@ -135,8 +146,8 @@ class Reconcile:
         node = derive_node(event.object, self._placement)
         self._view.see_node(node, deleted=event.kind == "DELETED")
 
-    async def _take(self, pods: Iterable[tuple[PodState, Object]]) -> None:
-        ours = [(pod, item) for pod, item in pods if pod.installation == self._installation]
+    async def _take(self, pods: Iterable[_Seen]) -> None:
+        ours = [(pod, item) for pod, item in pods if item is not None]
         await self._patiently(lambda: self._adopting.adopt(ours))
         states = [self._node_loss.dated(pod) for pod, _ in ours]
         await self._patiently(lambda: self._rentals.observe(states))

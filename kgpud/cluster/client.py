@@ -2,12 +2,14 @@
 
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, cast
+
+from typing_extensions import TypeVar
 
 from gateway.protocols import ApiServer, NoApiServer
 from kgpud.cluster import answers
@@ -17,15 +19,17 @@ from kgpud.cluster.transport import WATCH_SECONDS, Transport, refusal, unreachab
 from kgpud.cluster_settings import Kubernetes
 
 Object = dict[str, Any]
+_Item = TypeVar("_Item", default=Object)
 
-_PAGE = 500
+# A page is read in one go, in which nothing else of the daemon's moves: 100 pods take 10 ms.
+_PAGE = 100
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A whole list and the version to watch from."""
+class Listing(Generic[_Item]):
+    """A whole list, each item as it was read, and the version to watch from."""
 
-    items: list[Object]
+    items: list[_Item]
     version: str
 
 
@@ -149,16 +153,23 @@ class Cluster:
 
     async def list_pods(self) -> Listing:
         """List every pod of the namespace, ours or not, as of now."""
-        return await self._list(self._pods)
+        return await self.read_pods(_whole)
+
+    async def read_pods(self, read: Callable[[Object], _Item]) -> Listing[_Item]:
+        """List what `read` makes of every pod; the rest of it is forgotten page by page.
+
+        A namespace of 5,000 pods is 40 MB to read and ten times that to keep.
+        """
+        return await self._list(self._pods, read)
 
     async def pod_events(self, name: str) -> list[Object]:
         """Return what the cluster's components said about a pod, as far as it is kept."""
         about = {"fieldSelector": f"involvedObject.name={name}"}
-        return (await self._list(self._events, about)).items
+        return (await self._list(self._events, _whole, about)).items
 
     async def list_nodes(self) -> Listing:
         """List every node of the cluster."""
-        return await self._list("/api/v1/nodes")
+        return await self._list("/api/v1/nodes", _whole)
 
     def watch_pods(self, version: str) -> AsyncIterator[Event]:
         """Yield what happens to the namespace's pods after `version`, for about a minute.
@@ -187,8 +198,13 @@ class Cluster:
             raise
         return True
 
-    async def _list(self, path: str, which: Mapping[str, str] | None = None) -> Listing:
-        items: list[Object] = []
+    async def _list(
+        self,
+        path: str,
+        read: Callable[[Object], _Item],
+        which: Mapping[str, str] | None = None,
+    ) -> Listing[_Item]:
+        items: list[_Item] = []
         query = first = {"limit": str(_PAGE), **(which or {})}
         while True:
             found = await self._request("GET", path, query=query)
@@ -196,7 +212,7 @@ class Cluster:
                 some, version, more = answers.page(found, query.get("continue"))
             except ValueError as error:
                 raise unreachable(error, maybe_done=False) from error
-            items += some
+            items += map(read, some)
             if more is None:
                 return Listing(items, version)
             query = {**first, "continue": more}
@@ -225,6 +241,10 @@ class Cluster:
         body: Object | None = None,
     ) -> Object:
         return (await self._transport.call(method, path, query=query, body=body)).document
+
+
+def _whole(item: Object) -> Object:
+    return item
 
 
 def _event(line: bytes) -> Event:

@@ -3,15 +3,18 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
+from typing import Generic, cast
 
 import structlog
+from typing_extensions import TypeVar
 
 from kgpud.clock import Clock
-from kgpud.cluster.client import Event, Listing
+from kgpud.cluster.client import Event, Listing, Object
 from kgpud.cluster.errors import ClusterError, Expired
 
 log = structlog.get_logger()
+
+_Item = TypeVar("_Item", default=Object)
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
@@ -25,7 +28,7 @@ _WORTH_MS = 20_000
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Generic[_Item]):
     """One kind of object: how to list and watch it, and whom to tell.
 
     `listed` gets a whole list and when it was asked for, by the clock that nobody sets; `changed`
@@ -33,14 +36,14 @@ class Source:
     """
 
     kind: str
-    fetch: Callable[[], Awaitable[Listing]]
+    fetch: Callable[[], Awaitable[Listing[_Item]]]
     watch: Callable[[str], AsyncIterator[Event]]
-    listed: Callable[[Listing, int], Awaitable[None]]
+    listed: Callable[[Listing[_Item], int], Awaitable[None]]
     changed: Callable[[Event], Awaitable[None]]
     lost: Callable[[str], None]
 
 
-async def follow(source: Source, clock: Clock) -> None:
+async def follow(source: Source[_Item], clock: Clock) -> None:
     """Never returns. A cluster that can't be reached is asked again after 0.2 to 5 seconds."""
     delay = 0.0
     while True:
@@ -62,7 +65,7 @@ async def follow(source: Source, clock: Clock) -> None:
         delay = min(max(_FIRST_DELAY, delay * 2), _LONGEST_DELAY)
 
 
-async def _fetch(source: Source) -> Listing:
+async def _fetch(source: Source[_Item]) -> Listing[_Item]:
     try:
         return await source.fetch()
     except ClusterError:
@@ -70,7 +73,7 @@ async def _fetch(source: Source) -> Listing:
         raise
 
 
-async def _watch(source: Source, clock: Clock, version: str) -> None:
+async def _watch(source: Source[_Item], clock: Clock, version: str) -> None:
     """Watch until it is time to list again, or until a watch ends sooner than it should."""
     listed = clock.moment().passed
     while clock.moment().passed - listed < _LIST_AGAIN_MS:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +124,28 @@ async def test_thousands_of_pods_come_in_pages(tmp_path: Path) -> None:
     api = Cluster5000()
     async with serving(api.answer) as port, client(kubeconfig(tmp_path, port)) as it:
         assert len((await it.list_pods()).items) == 5000
-        assert api.lists == list(range(0, 5000, 500))
+        assert api.lists == list(range(0, 5000, 100))
         api.expires = 2500
         with pytest.raises(Expired):
             await it.list_pods()
         assert len((await it.list_pods()).items) == 5000
+
+
+async def test_no_more_is_kept_of_thousands_of_pods_than_is_wanted(tmp_path: Path) -> None:
+    api, peaks = Cluster5000(), []
+    async with serving(api.answer) as port, client(kubeconfig(tmp_path, port)) as it:
+        tracemalloc.start()
+        try:
+            for listing in (it.list_pods, partial(it.read_pods, lambda _: None)):
+                tracemalloc.reset_peak()
+                before = tracemalloc.get_traced_memory()[0]
+                found = await listing()
+                peaks.append(tracemalloc.get_traced_memory()[1] - before)
+                assert len(found.items) == 5000
+                del found
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < peaks[0] / 4, peaks
 
 
 async def test_a_watch_goes_on_from_the_last_bookmark(tmp_path: Path) -> None:
