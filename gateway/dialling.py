@@ -1,6 +1,7 @@
 """Opening a websocket to the API server."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -11,6 +12,12 @@ from gateway.link import Link, LinkRefused
 from gateway.protocols import ApiServer
 
 CONNECT_SECONDS = 30.0
+# For the connection itself, TLS included: an address whose machine is off answers nothing at all.
+_REACH_SECONDS = 10.0
+
+
+class Unreached(LinkRefused):
+    """There was no connection, so the API server has seen nothing of the request."""
 
 
 async def connect(
@@ -18,33 +25,39 @@ async def connect(
 ) -> tuple[Link, str]:
     """Open a websocket; return it, reading paused until `start`, and the sub-protocol chosen.
 
-    Raises LinkRefused. Nothing is left open when it is cancelled.
+    Raises LinkRefused: Unreached if nothing was asked. Nothing is left open when it is cancelled.
     """
     url = urlsplit(server.url)
     key = websocket.new_key()
     target = f"{url.path.rstrip('/')}{path}?{urlencode(query)}"
     head = _request_head(target, url, key, server)
-    link: Link | None = None
+    link = await _reach(server, url, lambda: Link(head, websocket.accept_for(key), incoming))
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
+            return link, await link.upgraded
+    except TimeoutError:
+        link.close()
+    except BaseException:
+        link.close()
+        raise
+    raise LinkRefused(0, f"the API server did not answer in {CONNECT_SECONDS:.0f} s")
+
+
+async def _reach(server: ApiServer, url: SplitResult, new_link: Callable[[], Link]) -> Link:
+    try:
+        async with asyncio.timeout(_REACH_SECONDS):
             _, link = await asyncio.get_running_loop().create_connection(
-                lambda: Link(head, websocket.accept_for(key), incoming),
+                new_link,
                 **await _way(server, url),
                 ssl=server.ssl,
                 server_hostname=(server.server_name or url.hostname) if server.ssl else None,
             )
-            return link, await link.upgraded
+            return link
     except TimeoutError:
-        refused = LinkRefused(0, f"the API server did not answer in {CONNECT_SECONDS:.0f} s")
+        why = f"no connection in {_REACH_SECONDS:.0f} s"
     except OSError as error:
-        refused = LinkRefused(0, f"the API server can't be reached ({error.strerror or error})")
-    except BaseException:
-        if link:
-            link.close()
-        raise
-    if link:
-        link.close()
-    raise refused
+        why = error.strerror or str(error)
+    raise Unreached(0, f"the API server can't be reached ({why})")
 
 
 async def _way(server: ApiServer, url: SplitResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import structlog
 from gateway import wrapper
 from gateway.beside import SECONDS, Beside, Fate
 from gateway.buffers import Incoming
-from gateway.dialling import connect
+from gateway.dialling import Unreached, connect
 from gateway.exec import HANGUP_GRACE_SECONDS, Exec
 from gateway.link import Link, LinkRefused
 from gateway.outcome import ExecRefused, ExecUnreachable, Sink
@@ -99,12 +99,16 @@ class Executor:
         return running
 
     async def _connect(self, path: str, query: list[tuple[str, str]]) -> tuple[Link, str]:
-        """Connect, once more where credentials were refused: they may have been replaced."""
+        """Connect, once more where it may go better: by new credentials, or to another address."""
         server = await self._source.api_server()
         try:
             return await connect(server, path, query, self._incoming)
+        except Unreached:
+            if not self._source.avoid(server):
+                raise
         except LinkRefused as error:
             if error.status != _UNAUTHORIZED:
                 raise
-        self._source.refused(server)
+            # They may have been replaced.
+            self._source.refused(server)
         return await connect(await self._source.api_server(), path, query, self._incoming)

@@ -41,6 +41,10 @@ class ApiServerSource(Protocol):
         """Take note that its credentials were refused: they may have been replaced."""
         ...
 
+    def avoid(self, server: ApiServer) -> bool:
+        """Take note that it can't be reached; tell whether another address is worth a try."""
+        ...
+
 
 @dataclass(frozen=True)
 class PodRef:

@@ -100,6 +100,10 @@ class Cluster:
         """Take note that an exec's credentials were refused."""
         self._access.forget(server)
 
+    def avoid(self, server: ApiServer) -> bool:
+        """Take note that an exec found nobody there; tell whether there is another address."""
+        return self._access.avoid(server)
+
     async def about(self) -> About:
         """Ask which version it is and what time it has."""
         asked = time.monotonic()

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -15,12 +16,13 @@ from kgpud.cluster.errors import ClusterError, Expired, Refused, Unreachable
 
 Object = dict[str, Any]
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10, connect=5)
+# To reach an address, TLS included. Waiting for a connection of the pool's is no part of it.
+_REACH_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
 # The server ends each watch after this; a connection that died silently is noticed a little later.
 WATCH_SECONDS = 60
-_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5, sock_read=WATCH_SECONDS + 15)
-# A container may write nothing for hours.
-_FOLLOW_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=5)
+# No connection was made: nobody has seen the request. A machine that is off does not even refuse.
+_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 # etcd's limit for one object is 1.5 MiB, and a watch event is one line.
 _LONGEST_LINE = 1 << 21
 # Beside the watches and the execs, which have connections of their own.
@@ -74,21 +76,31 @@ class Transport:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, credentials: Credentials) -> AsyncIterator["Transport"]:
+    async def open(
+        cls,
+        credentials: Credentials,
+        *,
+        reach_seconds: float = _REACH_SECONDS,
+        answer_seconds: float = _ANSWER_SECONDS,
+    ) -> AsyncIterator["Transport"]:
         """Open the connections' pools. Proxies in the environment are not used."""
+        bounds = partial(aiohttp.ClientTimeout, sock_connect=reach_seconds)
         async with (
             aiohttp.ClientSession(
                 trust_env=False,
-                timeout=_TIMEOUT,
+                timeout=bounds(total=answer_seconds),
                 connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
             ) as session,
             # A burst of requests must not keep a watch from beginning again.
             aiohttp.ClientSession(
-                trust_env=False, timeout=_WATCH_TIMEOUT, read_bufsize=_LONGEST_LINE
+                trust_env=False,
+                timeout=bounds(total=None, sock_read=WATCH_SECONDS + 15),
+                read_bufsize=_LONGEST_LINE,
             ) as watching,
+            # A container may write nothing for hours.
             aiohttp.ClientSession(
                 trust_env=False,
-                timeout=_FOLLOW_TIMEOUT,
+                timeout=bounds(total=None, connect=answer_seconds),
                 connector=aiohttp.TCPConnector(limit=_FOLLOWED),
             ) as following,
         ):
@@ -124,10 +136,8 @@ class Transport:
                 await _check(response)
                 async for line in response.content:
                     yield line
-        except aiohttp.ClientConnectorError as error:
-            self._credentials.avoid(server)
-            raise unreachable(error, maybe_done=False) from error
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            self._suspect(server, error)
             raise unreachable(error, maybe_done=False) from error
 
     @asynccontextmanager
@@ -142,11 +152,14 @@ class Transport:
             ) as response:
                 await _check(response)
                 yield response.content.iter_any()
-        except aiohttp.ClientConnectorError as error:
-            self._credentials.avoid(server)
-            raise unreachable(error, maybe_done=False) from error
         except (aiohttp.ClientError, TimeoutError) as error:
+            self._suspect(server, error)
             raise unreachable(error, maybe_done=False) from error
+
+    def _suspect(self, server: ApiServer, error: Exception) -> bool:
+        """Take another address from now on where this one is away or silent; tell if there is."""
+        silent = isinstance(error, (*_UNREACHED, TimeoutError))
+        return silent and self._credentials.avoid(server)
 
     async def _fresh(
         self, method: str, path: str, query: Mapping[str, str], body: Object | None
@@ -166,15 +179,17 @@ class Transport:
         self, method: str, path: str, query: Mapping[str, str], body: Object | None
     ) -> Answer:
         """Try the other addresses where one can't be reached: it has seen nothing of it yet."""
+        tried: set[str] = set()
         while True:
             server = await self._credentials.api_server()
             try:
                 return await self._attempt(server, method, path, query, body)
-            except aiohttp.ClientConnectorError as error:
-                if not self._credentials.avoid(server):
-                    raise unreachable(error, maybe_done=False) from error
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise unreachable(error, maybe_done=method != "GET") from error
+                unseen = isinstance(error, _UNREACHED)
+                if not self._suspect(server, error) or not unseen or server.url in tried:
+                    maybe_done = not unseen and method != "GET"
+                    raise unreachable(error, maybe_done=maybe_done) from error
+            tried.add(server.url)
 
     async def _attempt(
         self,

@@ -67,6 +67,9 @@ class Nowhere:
     def refused(self, server: ApiServer) -> None:
         pass
 
+    def avoid(self, _server: ApiServer) -> bool:
+        return False
+
 
 @dataclass(frozen=True)
 class Key:

@@ -182,6 +182,9 @@ class FakeApi:
     def refused(self, server: ApiServer) -> None:
         pass
 
+    def avoid(self, _server: ApiServer) -> bool:
+        return False
+
     @property
     def executor(self) -> Executor:
         return Executor(self)

@@ -108,6 +108,9 @@ async def test_a_command_that_cannot_be_sent_asks_nobody() -> None:
         def refused(self, server: ApiServer) -> None:
             pass
 
+        def avoid(self, _server: ApiServer) -> bool:
+            return False
+
     with pytest.raises(ExecRefused, match="NUL"):
         await Executor(Unasked()).start(POD, Command(Kind.COMMAND, [b"\0"]), Recorder())
 

@@ -1,8 +1,9 @@
 """An API server of a test's own: it lists pods, and says who asked."""
 
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,19 @@ async def serving(
         await runner.cleanup()
 
 
+@contextmanager
+def switched_off() -> Iterator[str]:
+    """Yield the URL of a machine that answers nothing at all: its queue of callers is full."""
+    with socket.socket() as machine, ExitStack() as callers:
+        machine.bind(("127.0.0.1", 0))
+        machine.listen(0)
+        for _ in range(2):
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(machine.getsockname())
+        yield f"http://127.0.0.1:{machine.getsockname()[1]}"
+
+
 def write(path: Path, cluster: dict[str, Any], user: dict[str, Any]) -> Path:
     """Write a kubeconfig."""
     document = {
@@ -75,13 +89,16 @@ class Seconds:
 @asynccontextmanager
 async def client(
     settings: Kubernetes,
-    clock: Seconds | None = None,
+    clock: Callable[[], float] | None = None,
     *,
     plugin_seconds: float = 20,
     account: Path = Path("/nowhere"),
+    reach_seconds: float = 5,
+    answer_seconds: float = 10,
 ) -> AsyncIterator[Cluster]:
     access = Access(
         settings, monotonic=clock or Seconds(), plugin_seconds=plugin_seconds, account=account
     )
-    async with Transport.open(access) as transport:
+    bounds = {"reach_seconds": reach_seconds, "answer_seconds": answer_seconds}
+    async with Transport.open(access, **bounds) as transport:
         yield Cluster(transport, access, "kgpu")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ from aiohttp import web
 
 from gateway.capture import run
 from gateway.executor import Executor
-from gateway.outcome import ExecRefused
+from gateway.outcome import ExecRefused, ExecUnreachable
 from gateway.protocols import PodRef
 from kgpud.cluster.errors import Unreachable
 from kgpud.cluster_settings import Kubernetes
 from tests.e2e.serve import free_port
 
-from .api import Api, Seconds, client, serving, write
+from .api import Api, Seconds, client, serving, switched_off, write
 from .certificates import certificate, server_side
 from .installing import Installed
 
@@ -148,6 +149,63 @@ async def test_another_address_is_taken_where_one_can_not_be_reached(tmp_path: P
     async with client(Kubernetes(path, servers)) as it, asyncio.timeout(10):
         with pytest.raises(Unreachable, match="ClientConnectorError"):
             await it.list_pods()
+
+
+async def test_a_machine_that_is_off_costs_one_wait_and_is_left_alone_then(tmp_path: Path) -> None:
+    other = Api()
+    async with serving(other.pods) as port:
+        with switched_off() as first, switched_off() as second:
+            path = write(tmp_path / "k", {"server": first}, {"token": "t"})
+            servers = (second, f"http://127.0.0.1:{port}")
+            async with client(Kubernetes(path, servers), reach_seconds=0.1) as it:
+                await it.list_pods()
+                assert (await it.api_server()).url == servers[-1]
+                async with asyncio.timeout(0.1):
+                    await it.list_pods()
+            # Where all are off, every one is tried and that's it, however long it took.
+            away, hours = Kubernetes(path, (second,)), count(0, 3600).__next__
+            async with client(away, hours, reach_seconds=0.1) as it, asyncio.timeout(10):
+                with pytest.raises(Unreachable) as nobody:
+                    await it.create_pod({})
+            assert not nobody.value.maybe_done
+
+
+async def test_a_server_that_hangs_is_left_for_another(tmp_path: Path) -> None:
+    hanging, other = asyncio.Event(), Api()
+
+    async def hang(_request: web.Request) -> web.Response:
+        await hanging.wait()
+        return web.Response()
+
+    async with serving(hang) as first, serving(other.pods) as second:
+        servers = (f"http://127.0.0.1:{second}",)
+        path = write(tmp_path / "k", {"server": f"http://127.0.0.1:{first}"}, {"token": "t"})
+        async with client(Kubernetes(path, servers), answer_seconds=0.2) as it:
+            with pytest.raises(Unreachable, match="timed out") as hung:
+                await it.create_pod({})
+            assert hung.value.maybe_done
+            await it.list_pods()
+        hanging.set()
+
+
+async def test_an_exec_goes_to_another_address_too(tmp_path: Path) -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=404)
+
+    async with serving(answer) as port:
+        servers = (f"http://127.0.0.1:{port}",)
+        gone = {"server": f"http://127.0.0.1:{free_port()}"}
+        path = write(tmp_path / "k", gone, {"token": "t"})
+        async with client(Kubernetes(path, servers)) as it:
+            with pytest.raises(ExecRefused, match="the pod is gone"):
+                await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
+        async with client(Kubernetes(path)) as it:
+            with pytest.raises(ExecUnreachable, match="can't be reached"):
+                await run(Executor(it), POD, ["true"], output_limit=1, timeout=20)
+    assert len(asked) == 1
 
 
 class Proxy:

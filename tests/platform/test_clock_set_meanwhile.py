@@ -148,7 +148,7 @@ async def test_set_back_while_the_pods_are_listed(
 ) -> None:
     """A pod that was made after the list was asked for is not missing from it."""
     account = (await world.account()).account_id
-    listing, began = await world.cluster.list_pods(), clock.moment().passed
+    listing, began = await world.reconcile._list(), clock.moment().passed
     clock.advance(1)
     clock.step(-HOUR)
     pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
