@@ -94,18 +94,41 @@ list() {
     dd bs=65536 count=16 iflag=fullblock 2>/dev/null
   printf '\0'
 }
-# Chunks of a tar archive, each a line with its blocks and rest, until a dot.
+# Chunks of a tar archive, each a line with its blocks and rest, until a dot. In between come files
+# that are to be written here, since tar would empty what is there of them.
 chunks() {
   trap '' PIPE
-  while read -r q r && [ "$q" != . ]; do copy 65536 "$q"; copy "$r" 1; done
+  broken=''
+  while IFS= read -r words && [ "$words" != . ]; do
+    set -- $words
+    case $1 in
+      file)
+        IFS= read -r p && place
+        shift
+        why=''
+        file "$@"
+        complain >&6
+        ;;
+      *)
+        why=$broken
+        copy 65536 "$1"
+        copy "$2" 1
+        broken=$why
+        ;;
+    esac
+  done
 }
 unpack() {
-  chunks 5>&1 | tar -x -f - -C "$p" -p -o -h --overwrite --keep-directory-symlink \
+  chunks 5>&1 >&6 | tar -x -f - -C "$p" -p -o -h --overwrite --keep-directory-symlink \
     --quoting-style=literal "$@" 2>&1
   echo "=$?"
-}
-while IFS= read -r words && IFS= read -r p; do
+} 6>&1
+place() {
   if [ -z "$p" ]; then p=$t; elif [ "$t" = / ]; then p=/$p; else p=$t/$p; fi
+}
+complain() { [ -z "$why" ] || printf '!%s: %s\n' "$p" "$why"; }
+while IFS= read -r words && IFS= read -r p; do
+  place
   set -- $words
   op=$1 why='' answer=''
   shift
@@ -119,6 +142,6 @@ while IFS= read -r words && IFS= read -r p; do
     sync) answer== ;;
     quit) exit 0 ;;
   esac
-  [ -z "$why" ] || printf '!%s: %s\n' "$p" "$why"
+  complain
   [ -z "$answer" ] || echo "$answer"
 done

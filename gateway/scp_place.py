@@ -1,4 +1,4 @@
-"""Where the pod's side of an upload (scp-receive.sh) stands, and how it is told modes and times."""
+"""Where the pod's side of an upload (scp-receive.sh) stands, and the words it hears and says."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,11 @@ from gateway.scp_records import Times
 
 # Without -p nobody gets a setuid program.
 _SPECIAL = 0o7000
+# scp-receive.sh cuts a listing here.
+_MAX_LISTING = 1024 * 1024
+
+# What is already in a folder, by path: `f` or `d`, and the mode.
+Known = dict[bytes, tuple[bytes, int]]
 
 
 @dataclass(frozen=True)
@@ -43,3 +48,19 @@ def mode_word(mode: int | None) -> bytes:
 def times_words(times: Times | None) -> bytes:
     """Spell times for touch; None leaves them as they are."""
     return b"%d %d" % (times.mtime, times.atime) if times else b"- -"
+
+
+def read_listing(listing: bytes, *, preserve: bool) -> Known | None:
+    """Read what `list` in scp-receive.sh said; None if it isn't all, or not all files and folders.
+
+    tar goes through links to folders, too, but doesn't set their times.
+    """
+    records = [record for record in listing.split(b"\0") if record]
+    plain = b"fd" if preserve else b"fdl"
+    if not all(record[:1] in plain for record in records) or len(listing) >= _MAX_LISTING:
+        return None
+    known = {}
+    for record in records:
+        mode, _, path = record[1:].partition(b" ")
+        known[path] = record[:1].replace(b"l", b"d"), int(mode, 8)
+    return known

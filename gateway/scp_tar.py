@@ -4,6 +4,8 @@ import re
 import tarfile
 from collections.abc import Callable
 
+from gateway.scp_records import Times
+
 BLOCK = 512
 # What the pod copies with one process; small files travel together up to this.
 CHUNK = 256 * 1024
@@ -38,27 +40,36 @@ def padding(size: int) -> int:
 
 
 class Packer:
-    """Packs an archive into counted chunks (see `chunks` in scp-receive.sh), given to `send`."""
+    """Packs an archive into counted chunks (see `chunks` in scp-receive.sh), given to `send`.
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    With `accessed` it holds the times of the last access, too.
+    """
+
+    def __init__(self, send: Callable[[bytes], None], *, accessed: bool = False) -> None:
         self._send = send
+        self._accessed = accessed
         self._pending = bytearray()
         self._padding = 0
         self._streams = False
 
-    def folder(self, name: bytes, mode: int, mtime: int) -> None:
+    def folder(self, name: bytes, mode: int, times: Times) -> None:
         """Add a folder."""
-        self._pending += _header(name, tarfile.DIRTYPE, mode, 0, mtime)
+        self._header(name, tarfile.DIRTYPE, mode, 0, times)
         self._flush_if_full()
 
-    def file(self, name: bytes, mode: int, size: int, mtime: int) -> None:
+    def file(self, name: bytes, mode: int, size: int, times: Times) -> None:
         """Add a file, whose `content` comes next."""
-        self._pending += _header(name, tarfile.REGTYPE, mode, size, mtime)
+        self._header(name, tarfile.REGTYPE, mode, size, times)
         self._padding = padding(size)
         self._streams = len(self._pending) + size > CHUNK
         if self._streams:
             self._flush()
             self._announce(size + self._padding)
+
+    def interrupt(self) -> None:
+        """Let the pod write the next file, whose `content` comes next, besides the archive."""
+        self._flush()
+        self._padding, self._streams = 0, True
 
     def content(self, data: bytes) -> None:
         """Add the next bytes of the file."""
@@ -79,6 +90,11 @@ class Packer:
         self._flush()
         self._send(b".\n")
 
+    def _header(self, name: bytes, kind: bytes, mode: int, size: int, times: Times) -> None:
+        if self._accessed:
+            self._pending += _accessed(times.atime)
+        self._pending += _header(name, kind, mode, size, times.mtime)
+
     def _flush_if_full(self) -> None:
         if len(self._pending) >= CHUNK:
             self._flush()
@@ -91,6 +107,15 @@ class Packer:
 
     def _announce(self, size: int) -> None:
         self._send(b"%d %d\n" % divmod(size, DD_BLOCK))
+
+
+def _accessed(atime: int) -> bytes:
+    """Spell what tar takes the next file's time of the last access from (POSIX, pax)."""
+    rest = b" atime=%d\n" % atime
+    length = len(rest) + 2  # the length counts itself: two digits
+    record = b"%d%s" % (length, rest)
+    header = _header(b"atime", tarfile.XHDTYPE, 0, length, 0)
+    return header + record.ljust(BLOCK, b"\0")
 
 
 def _header(name: bytes, kind: bytes, mode: int, size: int, mtime: int) -> bytes:

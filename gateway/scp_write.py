@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway import scp_tar
 from gateway.scp import ScpCommand
-from gateway.scp_place import Place, mode_word, times_words
+from gateway.scp_place import Known, Place, mode_word, read_listing, times_words
 from gateway.scp_records import Entry, Outbox, Times
 
 _OWNER_WRITES, _OWNER_ALL, _PERMISSIONS = 0o200, 0o700, 0o777
@@ -20,9 +20,10 @@ _CREATES = 0o666
 _MAX_PATH = 4096
 # From this size on a file is opened in the pod before its bytes are asked for.
 _OPEN_FIRST = 64 * 1024
+# tar empties a file that is there before it writes. From this size on that would be noticed, by who
+# has it mapped, or when the copy breaks off; smaller ones are whole in a moment.
+_KEEP_OLD = scp_tar.CHUNK
 _MAX_ERRORS = 16
-# scp-receive.sh cuts a listing here.
-_MAX_LISTING = 1024 * 1024
 _MAX_ANSWER = 64 * 1024
 
 
@@ -35,8 +36,6 @@ class _Folder:
     times: Times | None = None
 
 
-# What is already in a folder, by path: `f` or `d`, and the mode.
-_Known = dict[bytes, tuple[bytes, int]]
 _Then = Callable[[bool], None]
 
 
@@ -58,7 +57,7 @@ class Writer:
         self._folders: list[_Folder] = []
         self._packer: scp_tar.Packer | None = None
         self._archive = b""
-        self._known: _Known = {}
+        self._known: Known = {}
 
     @property
     def waiting(self) -> bool:
@@ -96,10 +95,7 @@ class Writer:
 
     def enter(self, entry: Entry, times: Times | None, then: _Then) -> None:
         """Go into a folder, made if it isn't there."""
-        path, mode = (
-            self._below(entry.name),
-            self._place.masked(entry.mode, preserve=self._preserve),
-        )
+        path, mode = self._below(entry.name), self._masked(entry)
         if len(self._place.path(path)) >= _MAX_PATH:
             self._refuse(path, b"File name too long", then)
         elif self._packer:
@@ -132,26 +128,32 @@ class Writer:
     # Single operations.
 
     def _file(self, path: bytes, entry: Entry, times: Times | None, then: _Then) -> None:
-        mode = self._place.masked(entry.mode, preserve=self._preserve)
-        created = mode | _OWNER_WRITES
-        new = None if created & _CREATES == mode else mode
-        old = mode if self._preserve else None
-        umask = b"%o" % (_PERMISSIONS & ~created)
-        words = b" ".join([umask, mode_word(new), mode_word(old), times_words(times)])
-
         def begin(_: bytes) -> None:
             if created_first and self.errors:
                 then(False)
                 return
-            self._operate(b"file %s %d %d" % (words, *divmod(entry.size, scp_tar.DD_BLOCK)), path)
+            self._write(path, entry, times)
             then(True)
 
         created_first = not self._folders and entry.size >= _OPEN_FIRST
         if created_first:
-            self._operate(b"create " + umask, path)
+            self._operate(b"create " + self._umask(entry), path)
             self._then = begin
         else:
             begin(b"")
+
+    def _write(self, path: bytes, entry: Entry, times: Times | None) -> None:
+        mode = self._masked(entry)
+        new = None if (mode | _OWNER_WRITES) & _CREATES == mode else mode
+        old = mode if self._preserve else None
+        words = [b"file", self._umask(entry), mode_word(new), mode_word(old), times_words(times)]
+        self._operate(b" ".join([*words, b"%d %d" % divmod(entry.size, scp_tar.DD_BLOCK)]), path)
+
+    def _umask(self, entry: Entry) -> bytes:
+        return b"%o" % (_PERMISSIONS & ~(self._masked(entry) | _OWNER_WRITES))
+
+    def _masked(self, entry: Entry) -> int:
+        return self._place.masked(entry.mode, preserve=self._preserve)
 
     def _entered(self, answer: bytes, folder: _Folder, then: _Then) -> None:
         if answer == b"=":
@@ -172,25 +174,18 @@ class Writer:
     # An archive.
 
     def _listed(self, listing: bytes, then: _Then) -> None:
-        """Begin an archive if all of what is there already is known, and files and folders.
-
-        tar goes through links to folders, too, but doesn't set their times.
-        """
-        records = [record for record in listing.split(b"\0") if record]
-        plain = b"fd" if self._preserve else b"fdl"
-        if not all(record[:1] in plain for record in records) or len(listing) >= _MAX_LISTING:
+        """Begin an archive if tar can be trusted with what is there already."""
+        known = read_listing(listing, preserve=self._preserve)
+        if known is None:
             then(True)
-            return
-        known = {}
-        for record in records:
-            mode, _, path = record[1:].partition(b" ")
-            known[path] = record[:1].replace(b"l", b"d"), int(mode, 8)
-        self._pack(known, then)
+        else:
+            self._pack(known, then)
 
-    def _pack(self, known: _Known, then: _Then) -> None:
+    def _pack(self, known: Known, then: _Then) -> None:
         self._known, self._archive = known, self._folders[0].path
-        self._operate(b"unpack" if self._preserve else b"unpack -m", self._archive)
-        self._packer = scp_tar.Packer(self._out.send)
+        # -G has tar set the time of the last access, too; there is nothing incremental about it.
+        self._operate(b"unpack -G" if self._preserve else b"unpack -m", self._archive)
+        self._packer = scp_tar.Packer(self._out.send, accessed=self._preserve)
         then(True)
 
     def _pack_folder(self, path: bytes, mode: int, times: Times | None, then: _Then) -> None:
@@ -200,27 +195,30 @@ class Writer:
         if kind == b"f":
             self._refuse(path, b"Not a directory", then)
             return
-        self._packer.folder(b"./" + name, mode if self._preserve else there, self._mtime(times))
+        self._packer.folder(b"./" + name, mode if self._preserve else there, self._times(times))
         self._folders.append(_Folder(path))
         then(True)
 
     def _pack_file(self, path: bytes, entry: Entry, times: Times | None, then: _Then) -> None:
         assert self._packer
-        mode, name = self._place.masked(entry.mode, preserve=self._preserve), self._in_archive(path)
+        mode, name = self._masked(entry), self._in_archive(path)
         kind, there = self._known.get(name, (b"", mode))
         if kind == b"d":
             self._refuse(path, b"Is a directory", then)
             return
-        mode = mode if self._preserve else there
-        self._packer.file(b"./" + name, mode, entry.size, self._mtime(times))
+        if kind == b"f" and entry.size >= _KEEP_OLD:
+            self._packer.interrupt()
+            self._write(path, entry, times)
+        else:
+            mode = mode if self._preserve else there
+            self._packer.file(b"./" + name, mode, entry.size, self._times(times))
         then(True)
 
     def _in_archive(self, path: bytes) -> bytes:
         return path[len(self._archive) + 1 :] if self._archive else path
 
-    def _mtime(self, times: Times | None) -> int:
-        times = times or self._folders[0].times
-        return times.mtime if times else 0
+    def _times(self, times: Times | None) -> Times:
+        return times or self._folders[0].times or Times(0, 0)
 
     # What the pod answers.
 

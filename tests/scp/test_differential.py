@@ -1,12 +1,13 @@
 """The same operations against scp's own server side and against the engine: no difference.
 
 Compared are the client's words and exit code, and of every file there its kind, mode, links,
-contents, whether it is still the same inode, and with -p its time.
+contents, whether it is still the same inode, and with -p its times.
 """
 
 import os
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,9 @@ def tree(top: Path) -> None:
     (deep / ("f" * 130)).write_text("far away")
     for path in sorted((top / "src").rglob("*"), reverse=True):
         os.utime(path, (OLD, OLD))
+    os.utime(top / "src/x", (time.time(), OLD))  # or its two names' order would tell
+    os.utime(top / "src/big", (OLD + 7, OLD))
+    os.utime(top / "src/sub/y", (OLD + 8, OLD))
     os.utime(top / "src", (OLD, OLD - 5))
 
 
@@ -81,7 +85,8 @@ def snapshot(top: Path, *, times: bool) -> dict[str, object]:
         if not stat.S_ISDIR(about.st_mode):
             seen.append(about.st_nlink)
         if times and not stat.S_ISLNK(about.st_mode):
-            seen.append(int(about.st_mtime) if about.st_mtime < OLD + 10_000 else "now")
+            whens = (about.st_mtime, about.st_atime)
+            seen += [int(when) if when < OLD + 10_000 else "now" for when in whens]
         found[str(path.relative_to(top))] = seen
     return found
 
@@ -109,6 +114,8 @@ def kept(top: Path) -> None:
     (top / "to/src/readonly").symlink_to("../elsewhere/z")
     (top / "to/src/sub/deep").symlink_to("../../elsewhere")
     (top / "to/src/stays").write_text("stays")
+    (top / "to/src/big").write_bytes(b"old" * 600_000)
+    (top / "to/src/big").chmod(0o606)
     for path in (top / "to").rglob("*"):
         os.utime(path, (OLD - 100, OLD - 100))
 
@@ -203,14 +210,22 @@ def test_up(both: Both, name: str) -> None:
 
 
 @pytest.mark.parametrize("sent", [0, 100_000, 299_999, 300_000])
-def test_an_old_file_keeps_its_end_until_all_has_come(both: Both, sent: int) -> None:
+@pytest.mark.parametrize("within_a_tree", [False, True])
+def test_an_old_file_keeps_its_end_until_all_has_come(
+    both: Both, sent: int, within_a_tree: bool
+) -> None:
     """The client is cut off after so many of 300,000 bytes; there were 400,000."""
     ends = []
     for server in (both.real, both.engine):
-        old = server.folder / "old"
+        old = server.folder / "tree/old"
+        old.parent.mkdir()
         old.write_bytes(b"o" * 400_000)
-        stream = b"C0644 300000 new\n" + b"n" * sent + b"\0" * (sent == 300_000)
-        argv = [str(server.ssh), "pod", f"scp -t {old}"]
+        stream = b"C0644 300000 old\n" + b"n" * sent + b"\0" * (sent == 300_000)
+        words = f"-t {old}"
+        if within_a_tree:
+            more = b"C0644 5 more\nbytes\0E\n" * (sent == 300_000)
+            stream, words = b"D0755 0 tree\n" + stream + more, f"-r -t {server.folder}"
+        argv = [str(server.ssh), "pod", f"scp {words}"]
         done = subprocess.run(argv, input=stream, capture_output=True, timeout=60)
         data = old.read_bytes()
         # How much of what was sent arrives is a matter of buffers.
