@@ -50,7 +50,7 @@ class Exec:
         self._beside = beside
         self._protocol = protocol
         self._sink: Sink | None = sink
-        self._output = Output(nonce, sink)
+        self._output = Output(nonce, sink, tty=tty)
         self._verdict = Verdict()
         self._stdin_open = True
         self._loop = asyncio.get_running_loop()
@@ -103,6 +103,10 @@ class Exec:
         if self._sink:
             self._link.resume_reading()
             self._output.resume()
+
+    def hold_nothing(self) -> None:
+        """Pass all output on at once, at the price of stray bytes behind its end in rare cases."""
+        self._output.hold_nothing()
 
     def mute(self) -> None:
         """Pass nothing on any more, either way, while the stream stays for `hang_up`."""

@@ -7,13 +7,22 @@ from gateway.wrapper import TrailerFilter
 
 # The rest of a trailer follows its beginning at once: it was one write.
 RELEASE_SECONDS = 0.1
+# A pipe takes a trailer in one piece (PIPE_BUF) and gives it so to a reader with room for it, which
+# one had that read so little. Whoever cut it up on the way must be close behind.
+ROOM, SOON_SECONDS = 4096, 0.005
 
 
 class Output:
-    """Both streams. What could begin a trailer is held back until it is clear that it doesn't."""
+    """Both streams. What could begin a trailer is held back until it is clear that it doesn't.
 
-    def __init__(self, nonce: str, sink: Sink) -> None:
+    A terminal (`tty`) is no pipe: it may cut anything up.
+    """
+
+    def __init__(self, nonce: str, sink: Sink, *, tty: bool) -> None:
         self._sink: Sink | None = sink
+        self._tty = tty
+        self._at_once = False
+        self._came = 0
         self._out, self._err = TrailerFilter(nonce), TrailerFilter(nonce)
         self._release: asyncio.TimerHandle | None = None
         self._paused = False
@@ -30,18 +39,33 @@ class Output:
 
     def stdout(self, data: bytes) -> None:
         """Take what came on stdout."""
+        self._came = max(self._came, len(data))
         self._pass_stdout(self._out.feed(data))
 
     def stderr(self, data: bytes) -> None:
         """Take what came on stderr."""
+        self._came = max(self._came, len(data))
         self._pass_stderr(self._err.feed(data))
 
     def taken(self) -> None:
         """Take note that nothing more came with that: what is held is given up unless it does."""
         self._cancel()
-        if self._sink and not self._paused and (self._out.may_release or self._err.may_release):
-            loop = asyncio.get_running_loop()
-            self._release = loop.call_later(RELEASE_SECONDS, self._give_up)
+        if not (self._out.may_release or self._err.may_release):
+            self._came = 0
+        elif self._at_once:
+            self._give_up()
+        elif self._sink and not self._paused:
+            in_pieces = self._tty or self._came >= ROOM
+            patience = RELEASE_SECONDS if in_pieces else SOON_SECONDS
+            self._release = asyncio.get_running_loop().call_later(patience, self._give_up)
+
+    def hold_nothing(self) -> None:
+        """Give up at once whatever chance may have made look like a trailer's beginning.
+
+        For a protocol whose answers have lengths: bytes behind the last one harm nobody.
+        """
+        self._at_once = True
+        self.taken()
 
     def pause(self) -> None:
         """Wait: what should follow is not read."""
@@ -65,7 +89,7 @@ class Output:
         self._sink = None
 
     def _give_up(self) -> None:
-        self._release = None
+        self._release, self._came = None, 0
         if self._out.may_release:
             self._pass_stdout(self._out.release())
         if self._err.may_release:

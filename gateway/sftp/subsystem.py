@@ -176,6 +176,7 @@ class Subsystem:
         else:
             self._said.clear()
             self._sink.stdout(heard)
+            self._running.hold_nothing()
             self._balance()
             if self._ended:
                 self._running.end_stdin()

@@ -1,5 +1,6 @@
 """A session over the exec stream: an sftp-server's bytes, or our own; every kind of end."""
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator
 
@@ -97,6 +98,39 @@ async def test_an_sftp_servers_bytes_are_not_touched() -> None:
         assert recorder.out == said
         assert recorder.err == b"whatever"
         assert len(api.calls) == 1
+
+
+class Watch(Recorder):
+    """Notes whether what followed the first piece came while the loop did nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned = False
+        self.turns: list[bool] = []
+
+    def stdout(self, data: bytes) -> None:
+        super().stdout(data)
+        self.turns.append(self.turned)
+        asyncio.get_running_loop().call_soon(setattr, self, "turned", True)
+
+
+async def test_an_answer_never_waits_for_what_could_follow() -> None:
+    """Or a file whose time ends with that byte would take a tenth of a second to look at."""
+    said = b"\0\0\0\5\2\0\0\0\x1e"
+
+    async def script(call: Call) -> None:
+        call.upgrade()
+        call.stdout(said)
+        await call.receive()
+        call.finish(0)
+
+    async with serving(script) as api:
+        watch = Watch()
+        session = await serve(api.executor, POD, SFTP, watch)
+        await eventually(lambda: watch.out == said)
+        assert watch.turns == [False, False]
+        session.write(INIT)
+        assert await watch.ended() == Outcome(0)
 
 
 async def test_a_client_that_does_not_wait_for_the_first_answer_is_held_back() -> None:
