@@ -9,6 +9,7 @@ from kgpud.audit import Audit
 from kgpud.clock import Clock
 from kgpud.cluster.pods import CONTAINER, STARTING
 from kgpud.life_settings import Life
+from kgpud.metrics import Counters
 from kgpud.rentals import Rentals
 from store.records import Rental, Session, SessionEnd
 
@@ -33,6 +34,7 @@ class Routing:
         clock: Clock,
         namespace: str,
         life: Life,
+        counters: Counters,
     ) -> None:
         self._rentals = rentals
         self._accounts = accounts
@@ -40,6 +42,7 @@ class Routing:
         self._clock = clock
         self._namespace = namespace
         self._life = life
+        self._counters = counters
 
     async def resolve(self, fingerprint: str) -> Route | None:
         """Return the live rental that the key is pinned to."""
@@ -102,6 +105,7 @@ class Routing:
             exit_status=session.exit_status,
             reason=session.reason,
         )
+        self._counters.session_ended(session.reason, session.bytes_in, session.bytes_out)
         self._audit.closed(
             SessionEnd(
                 session.session,

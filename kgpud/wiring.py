@@ -24,6 +24,7 @@ from kgpud.idempotency import Idempotency
 from kgpud.idling import Idling
 from kgpud.lowbalance import LowBalance
 from kgpud.metering import Metering
+from kgpud.metrics import Counters, Metrics
 from kgpud.objects import opening
 from kgpud.objects.signing import Signer
 from kgpud.objects.stores import ObjectStore
@@ -142,11 +143,25 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
         config.rentals,
         fresh=lambda: view.connected,
     )
-    services = _services(outside, db, accounts, tokens, audit, catalog, rentals, transit)
+    watchdog, counters = Watchdog(), Counters()
+    metrics = Metrics(db, catalog, counters, watchdog)
+    services = _services(
+        outside,
+        db,
+        accounts=accounts,
+        tokens=tokens,
+        audit=audit,
+        catalog=catalog,
+        rentals=rentals,
+        metrics=metrics,
+        transit=transit,
+    )
     return Platform(
         services=services,
         site=_site(outside, db, services),
-        routing=Routing(rentals, accounts, audit, clock, cluster.namespace, config.rentals),
+        routing=Routing(
+            rentals, accounts, audit, clock, cluster.namespace, config.rentals, counters
+        ),
         audit=audit,
         reconcile=reconcile,
         loops=(
@@ -156,7 +171,7 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
             orphans.run,
             LowBalance(db, clock, rentals.changes, outside.notify).run,
             audit.run,
-            Watchdog().run,
+            watchdog.run,
             *(transit.loops if transit else ()),
         ),
     )
@@ -165,11 +180,13 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
 def _services(
     outside: Outside,
     db: Database,
+    *,
     accounts: Accounts,
     tokens: Tokens,
     audit: Audit,
     catalog: Catalog,
     rentals: Rentals,
+    metrics: Metrics,
     transit: opening.Transit | None,
 ) -> Services:
     config = outside.config
@@ -183,6 +200,7 @@ def _services(
         statements=Statements(db),
         history=History(db, rentals),
         idempotency=Idempotency(db, outside.clock),
+        metrics=metrics,
         cluster=outside.cluster,
         executor=outside.executor,
         core=outside.core,

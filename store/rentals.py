@@ -1,6 +1,6 @@
 """Rows of rentals. Functions that change a rental's end or bill expect to run in a transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.db import Connection, Row
@@ -42,6 +42,14 @@ class End:
     at: int
     reason: str
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Rentals whose pod is not gone: how many by phase, and credits per hour of those that run."""
+
+    phases: Mapping[Phase, int]
+    burn_per_hour: int
 
 
 async def insert(conn: Connection, r: Rental) -> None:
@@ -176,6 +184,17 @@ async def in_use(conn: Connection, account_id: str) -> tuple[int, int]:
     )
     assert row is not None
     return int(row["gpus"]), int(row["bare"])
+
+
+async def standing(conn: Connection) -> Standing:
+    """Return how many rentals are in which phase, and what they cost together."""
+    rows = await conn.rows(
+        f"SELECT {_PHASE} AS phase, count(*) AS count,"  # noqa: S608 - no value is in it
+        " sum(price_per_hour * max(1, gpu_count)) AS rate"
+        " FROM rentals r WHERE gone_at IS NULL GROUP BY phase"
+    )
+    burn = sum(row["rate"] for row in rows if row["phase"] == "Running")
+    return Standing({row["phase"]: row["count"] for row in rows}, burn)
 
 
 async def holding(conn: Connection, gpu_model: str) -> list[tuple[str, int]]:

@@ -103,6 +103,13 @@ async def newest(
     return [(_session(row), str(row["email"])) for row in rows]
 
 
+async def count_open(conn: Connection) -> int:
+    """Return how many sessions are open."""
+    row = await conn.row("SELECT count(*) AS open FROM sessions WHERE closed_at IS NULL")
+    assert row is not None
+    return int(row["open"])
+
+
 async def peers(conn: Connection, since: int, limit: int) -> Sequence[tuple[str, int]]:
     """Return where sessions since a time came from, and when the last one did; oldest first."""
     rows = await conn.rows(

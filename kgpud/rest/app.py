@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 from kgpud.errors import Code, UserError
 from kgpud.rest import docs, openapi, problems, request_id, serving, transit
 from kgpud.rest.call import Services
+from kgpud.rest.counting import counting
 from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
 from kgpud.rest.peers import Peers, source
@@ -37,7 +38,9 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
     peers = Peers(services.http.trusted_proxies)
     addresses = Rates(services.http.address_calls_per_minute)
     accounts = Rates(services.http.account_calls_per_minute)
-    app = web.Application(middlewares=[_admitting(peers, addresses)])
+    app = web.Application(
+        middlewares=[counting(services.metrics.counters), _admitting(peers, addresses)]
+    )
     app[IDLE_SECONDS] = services.http.idle_seconds
     description = openapi.describe(
         routes, api_base=services.api_base, version=metadata.version("kgpud")

@@ -21,6 +21,7 @@ from kgpud.history import History
 from kgpud.http_settings import Http
 from kgpud.idempotency import HEADER, Idempotency, Once
 from kgpud.life_settings import Life
+from kgpud.metrics import Metrics
 from kgpud.objects.opening import Transit
 from kgpud.rentals import Rentals
 from kgpud.rest.auth import Admit
@@ -51,6 +52,7 @@ class Services:
     statements: Statements
     history: History
     idempotency: Idempotency
+    metrics: Metrics
     cluster: Cluster
     executor: Executor
     core: Core

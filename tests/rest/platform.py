@@ -26,6 +26,7 @@ from kgpud.config import Config
 from kgpud.history import History
 from kgpud.http_settings import Http
 from kgpud.idempotency import Idempotency
+from kgpud.metrics import Counters, Metrics
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
@@ -34,6 +35,7 @@ from kgpud.rest.server import Runner
 from kgpud.routing import Routing
 from kgpud.statements import Statements
 from kgpud.tokens import Tokens
+from kgpud.watchdog import Watchdog
 from store import installation
 from store.db import Database
 
@@ -101,6 +103,7 @@ class Platform:
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         root = f"http://127.0.0.1:{port}"
+        counters = Counters()
         services = Services(
             accounts=accounts,
             tokens=tokens,
@@ -108,7 +111,8 @@ class Platform:
             catalog=catalog,
             rentals=rentals,
             statements=Statements(db),
-            core=Routing(rentals, accounts, audit, clock, NAMESPACE, config.rentals),
+            core=Routing(rentals, accounts, audit, clock, NAMESPACE, config.rentals, counters),
+            metrics=Metrics(db, catalog, counters, Watchdog()),
             history=History(db, rentals),
             idempotency=Idempotency(db, clock),
             cluster=cluster,

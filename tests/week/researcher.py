@@ -20,6 +20,7 @@ from tests.e2e.dev import Dev, Pod, make_key
 _WITHIN = 120.0
 _PAUSE_SECONDS = 0.3
 _BROKEN = 255
+CUT_OFF = "start_failed:create_interrupted"
 # Seconds in which a detached job must have written a line, on a machine that is busy.
 _LONGEST_GAP = 20
 _TOLD = re.compile(
@@ -59,12 +60,15 @@ class Researcher:
         pod = Pod(self._dev, self._rent(), self._key)
         self.rentals.append(pod.pod_id)
         try:
-            self._until_ready(pod)
+            if not self._becomes_ready(pod):
+                self.met["rental: told"] += 1
+                return
             self._surely(pod, _BEAT)
             for _ in range(self._chance.randint(3, 8)):
                 if not over.is_set():
                     self._work(pod)
             self._check_beat(pod)
+            self.met["rental: right"] += 1
         finally:
             self._release(pod)
 
@@ -90,21 +94,22 @@ class Researcher:
                 raise Wrong(f"POST /pods: {status} {answer}")
             time.sleep(_PAUSE_SECONDS)
 
-    def _until_ready(self, pod: Pod) -> None:
+    def _becomes_ready(self, pod: Pod) -> bool:
+        """Wait; False for one whose daemon died before it asked the cluster for the pod."""
         deadline = time.monotonic() + _WITHIN
         path = f"/pods/{pod.pod_id}?wait=ready&timeout=10"
         while time.monotonic() < deadline:
             status, answer = self._insist("GET", path)
-            if status != 200 or answer["end_reason"]:
+            if status != 200 or answer["end_reason"] not in {None, CUT_OFF}:
                 raise Wrong(f"{path}: {status} {answer}")
-            if answer["ready"]:
-                return
+            if answer["ready"] or answer["end_reason"]:
+                return bool(answer["ready"])
         raise Wrong(f"{pod.pod_id} did not become ready")
 
     def _release(self, pod: Pod) -> None:
         status, answer = self._insist("DELETE", f"/pods/{pod.pod_id}")
-        if status != 200 or answer["end_reason"] != "returned":
-            raise Wrong(f"release: {status} {answer}")
+        if status != 200 or answer["end_reason"] not in {"returned", CUT_OFF}:
+            raise Wrong(f"release: {status} {answer.get('end_reason')} {answer}")
         done = pod.ssh("true", seconds=_WITHIN)
         if done.returncode != _BROKEN:
             raise Wrong(f"a released pod answers: {done}")
