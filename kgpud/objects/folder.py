@@ -80,7 +80,8 @@ class FolderStore:
                 yield data
 
     async def delete(self, key: str) -> None:
-        """Delete the object. Who is reading it may read on."""
+        """Delete the object, and what is coming in for it. Who is reading it may read on."""
+        await self.receiver.drop(key)
         await self.disk.do(lambda: self.layout.delete(key))
 
     async def list(self) -> Sequence[Stored]:

@@ -19,7 +19,7 @@ _LOOK_BYTES = 64 << 20
 
 
 class Stopped(Exception):
-    """Another upload of the same part, or the upload's end, has taken this one's place."""
+    """Another upload of the same, or the object's end, has taken this one's place."""
 
 
 class Incoming:

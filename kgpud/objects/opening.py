@@ -8,6 +8,7 @@ from typing import Any
 
 from kgpud.clock import Clock
 from kgpud.object_settings import Objects as Settings
+from kgpud.objects.admission import Admission
 from kgpud.objects.checksums import Checksums
 from kgpud.objects.erasing import Eraser
 from kgpud.objects.folder import FolderStore
@@ -31,6 +32,7 @@ class Transit:
     objects: Objects
     sweep: Sweep
     checksums: Checksums
+    admission: Admission
     folder: FolderStore | None
 
     @property
@@ -76,5 +78,6 @@ def build(db: Database, clock: Clock, store: ObjectStore, settings: Settings) ->
         objects=Objects(db, clock, store, limits, looking, eraser),
         sweep=Sweep(db, clock, store, looking, eraser),
         checksums=checksums,
+        admission=Admission(db, clock, limits),
         folder=store if isinstance(store, FolderStore) else None,
     )

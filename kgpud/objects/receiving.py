@@ -49,6 +49,12 @@ class Receiver:
             return await incoming.finish(lambda: self._layout.keep(incoming.path, grant.key))
         return await incoming.finish(lambda: self._layout.mark(grant.key, upload_id, slot))
 
+    async def drop(self, key: str) -> None:
+        """Let whoever sends this object whole go on no more."""
+        incoming = self._writing.get((key, 0))
+        if incoming is not None:
+            await incoming.give_way()
+
     @asynccontextmanager
     async def closing(self, upload_id: str) -> AsyncIterator[None]:
         """Let nobody write to this upload while the block ends it."""

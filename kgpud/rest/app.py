@@ -52,7 +52,7 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
         add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
         add(route.path, serving.handler(route, services, accounts), expect_handler=_expect)
     if services.transit is not None and services.transit.folder is not None:
-        transit.add_routes(app, services.transit.folder, _expect)
+        transit.add_routes(app, services.transit.folder, services.transit.admission, _expect)
     app.on_response_prepare.append(_stamping(peers))
     app.on_shutdown.append(_closer(services))
     return app

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import ClientPayloadError, web
 
 from kgpud.errors import Code, UserError
+from kgpud.objects.admission import Admission
 from kgpud.objects.folder import FolderStore
 from kgpud.objects.incoming import Incoming, Stopped
 from kgpud.objects.signing import PATH, Grant
@@ -25,7 +26,9 @@ _STALL_SECONDS = 60.0
 _KEY = re.compile(r"obj_[0-9a-f]{24}")
 
 
-def add_routes(app: web.Application, store: FolderStore, expect: Expect) -> None:
+def add_routes(
+    app: web.Application, store: FolderStore, admission: Admission, expect: Expect
+) -> None:
     """Serve the store's URLs; `expect` leaves ``100 Continue`` to us."""
 
     async def put(request: web.Request) -> web.StreamResponse:
@@ -33,10 +36,18 @@ def add_routes(app: web.Application, store: FolderStore, expect: Expect) -> None
         stop_when_gone(request, stops=False)
         grant = _grant(store, request)
         size = _size(request, grant, store.put_bytes)
-        with told():
-            async with store.receiver.receiving(grant, size) as incoming:
-                await _take(request, incoming, size)
-                etag = await store.receiver.keep(grant, incoming)
+        try:
+            with told():
+                # Taken up first: an object that ends meanwhile ends its upload, or is found to be.
+                async with (
+                    store.receiver.receiving(grant, size) as incoming,
+                    admission.admitted(grant, size),
+                ):
+                    await _take(request, incoming, size)
+                    etag = await store.receiver.keep(grant, incoming)
+        except Stopped:
+            await admission.check(grant.key)
+            raise UserError(Code.DUPLICATE, "the same was sent again meanwhile") from None
         return web.Response(headers={"ETag": f'"{etag}"'})
 
     async def get(request: web.Request) -> web.StreamResponse:
@@ -89,8 +100,6 @@ async def _take(request: web.Request, incoming: Incoming, size: int) -> None:
         raise UserError(Code.UPLOAD_STALLED, "nothing came for a minute; send it again") from None
     except (web.RequestPayloadError, ClientPayloadError, ConnectionError):
         raise UserError(Code.BAD_REQUEST, "the body ended early; nothing of it is kept") from None
-    except Stopped:
-        raise UserError(Code.DUPLICATE, "the same was sent again meanwhile") from None
     if incoming.written != size:
         raise UserError(Code.BAD_REQUEST, "the body ended early; nothing of it is kept")
 
