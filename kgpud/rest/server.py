@@ -58,9 +58,10 @@ class _Connection(RequestHandler):
             await self.shutdown(seconds)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the request that is being answered, if it asked for that."""
+        """Stop what waits for the client; the request that is being answered if it asked for it."""
         answering = self._current_request is not None
-        task = self._task_handler if answering and self.stops_when_gone else None
+        # Without one, what is left of a refused body is being waited for, or nothing is.
+        task = self._task_handler if self.stops_when_gone or not answering else None
         super().connection_lost(exc)
         if task is not None:
             task.cancel()
@@ -121,6 +122,8 @@ class _Server(web.Server):
             access_log=quiet,
             # Counted from the connection's first moment, or its last answer, to the next head.
             keepalive_timeout=self.idle_seconds,
+            # Such bodies are refused; what is read of one to its end is not to be undone for that.
+            auto_decompress=False,
             # Enough to let a refusal be read before the rest of its body is cut off.
             lingering_time=2.0,
         )

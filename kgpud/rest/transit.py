@@ -68,7 +68,7 @@ def _grant(store: FolderStore, request: web.Request) -> Grant:
 
 
 def _size(request: web.Request, grant: Grant, most: int) -> int:
-    # It would be undone on its way in, and what is stored would not be what was sent.
+    # As S3 has it, a GET would then have to say so, and clients would undo it.
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the bytes without a Content-Encoding")
     size = request.content_length
