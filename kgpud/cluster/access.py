@@ -11,7 +11,7 @@ import structlog
 
 from gateway.protocols import ApiServer
 from kgpud.cluster import kubeconfig, plugin
-from kgpud.cluster.errors import Unreachable
+from kgpud.cluster.errors import NoCredentials
 from kgpud.cluster.kubeconfig import Loaded, Tls
 from kgpud.cluster_settings import Kubernetes
 
@@ -51,7 +51,7 @@ class Access:
         self._avoided: dict[str, float] = {}
 
     async def api_server(self) -> ApiServer:
-        """Return the current address and credentials. Raises Unreachable if there are none."""
+        """Return the current address and credentials. Raises NoCredentials."""
         if self._monotonic() >= self._good_until:
             async with self._lock:
                 # Somebody may have done it while we waited.
@@ -98,7 +98,7 @@ class Access:
             self._take(loaded)
         except kubeconfig.BadKubeconfig as error:
             if self._loaded is None:
-                raise Unreachable(str(error), maybe_done=False) from None
+                raise NoCredentials(str(error)) from None
             log.warning("cluster.credentials_kept", error=str(error))
             self._good_until = self._monotonic() + _RETRY_SECONDS
         else:

@@ -15,7 +15,8 @@ from gateway.protocols import ApiServer, NoApiServer
 from kgpud.cluster import answers
 from kgpud.cluster.access import Access
 from kgpud.cluster.errors import ClusterError, Refused
-from kgpud.cluster.transport import WATCH_SECONDS, Transport, refusal, unreachable
+from kgpud.cluster.transport import WATCH_SECONDS, Transport
+from kgpud.cluster.verdicts import refusal, unreachable
 from kgpud.cluster_settings import Kubernetes
 
 Object = dict[str, Any]

@@ -35,3 +35,10 @@ class Unreachable(ClusterError):
         super().__init__(message, status=status, reason="Unreachable")
         self.maybe_done = maybe_done
         self.retry_after = retry_after
+
+
+class NoCredentials(Unreachable):
+    """There is no telling where the API server is or as whom to ask it: nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, maybe_done=False)

@@ -31,7 +31,7 @@ _LEAST_SECONDS = 5.0
 _FILES = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 # What the library meets in a file that somebody wrote by hand.
 _WRONG = (
-    config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError,
+    config.ConfigException, yaml.YAMLError, ValueError, KeyError, TypeError,
     AttributeError, AssertionError,
 )  # fmt: skip
 
@@ -69,7 +69,7 @@ async def load(
 
     Raises BadKubeconfig.
     """
-    where = path or "in-cluster credentials"
+    where = path or "a pod's own credentials"
     try:
         if path is None:
             return _told(_in_cluster(account), FILES_SECONDS)
@@ -78,9 +78,12 @@ async def load(
             return _told(configuration, seconds)
     except plugin.PluginFailed as error:
         raise BadKubeconfig(f"can't use {where}: {error}") from None
+    except OSError as error:
+        raise BadKubeconfig(f"can't read {error.filename or where}: {error.strerror}") from None
     except _WRONG as error:
         # The library's text may quote the file, so only its kind is told.
-        raise BadKubeconfig(f"can't use {where}: {type(error).__name__}") from None
+        what = "kgpud runs in none" if path is None else "something is missing or wrong in it"
+        raise BadKubeconfig(f"can't use {where}: {what} ({type(error).__name__})") from None
 
 
 def _in_cluster(account: Path) -> Configuration:

@@ -12,7 +12,8 @@ import aiohttp
 
 from gateway.protocols import ApiServer
 from kgpud.cluster import answers
-from kgpud.cluster.errors import ClusterError, Expired, Refused, Unreachable
+from kgpud.cluster.errors import Refused, Unreachable
+from kgpud.cluster.verdicts import BUSY, UNREACHED, refusal, unreachable
 
 Object = dict[str, Any]
 
@@ -21,8 +22,6 @@ _REACH_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 # The server ends each watch after this; a connection that died silently is noticed a little later.
 WATCH_SECONDS = 60
-# No connection was made: nobody has seen the request. A machine that is off does not even refuse.
-_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 # etcd's limit for one object is 1.5 MiB, and a watch event is one line.
 _LONGEST_LINE = 1 << 21
 # Beside the watches and the execs, which have connections of their own.
@@ -32,7 +31,7 @@ _FOLLOWED = 256
 # How long a request waits in all for a server that is busy, and how long where it says nothing.
 _PATIENCE_SECONDS = 8.0
 _RETRY_SECONDS = 1.0
-_UNAUTHORIZED, _GONE, _BUSY, _SERVER = 401, 410, 429, 500
+_UNAUTHORIZED = 401
 
 
 class Credentials(Protocol):
@@ -121,7 +120,7 @@ class Transport:
                 return await self._fresh(method, path, query or {}, body)
             except Unreachable as error:
                 wait = error.retry_after or _RETRY_SECONDS
-                if error.status != _BUSY or wait > left:
+                if error.status != BUSY or wait > left:
                     raise
             left -= wait
             await asyncio.sleep(wait)
@@ -158,7 +157,7 @@ class Transport:
 
     def _suspect(self, server: ApiServer, error: Exception) -> bool:
         """Take another address from now on where this one is away or silent; tell if there is."""
-        silent = isinstance(error, (*_UNREACHED, TimeoutError))
+        silent = isinstance(error, (*UNREACHED, TimeoutError))
         return silent and self._credentials.avoid(server)
 
     async def _fresh(
@@ -185,7 +184,7 @@ class Transport:
             try:
                 return await self._attempt(server, method, path, query, body)
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                unseen = isinstance(error, _UNREACHED)
+                unseen = isinstance(error, UNREACHED)
                 if not self._suspect(server, error) or not unseen or server.url in tried:
                     maybe_done = not unseen and method != "GET"
                     raise unreachable(error, maybe_done=maybe_done) from error
@@ -229,25 +228,3 @@ async def _check(response: aiohttp.ClientResponse) -> None:
 def _seconds(retry_after: str) -> float:
     """Read Retry-After as API servers write it, in seconds; 0.0 where it says nothing."""
     return float(retry_after) if retry_after.isdecimal() and len(retry_after) < 6 else 0.0  # noqa: PLR2004
-
-
-def refusal(status: int, body: bytes, retry_after: float = 0.0) -> ClusterError:
-    """Return the error that an answer is, by its HTTP status and its body."""
-    try:
-        said = answers.document(body)
-        message, reason = str(said.get("message", "")), str(said.get("reason", ""))
-    except ValueError:
-        message, reason = body[:200].decode(errors="replace"), ""
-    message = f"API server: {status} {message}".rstrip()
-    if status == _BUSY or status >= _SERVER:
-        maybe_done = status >= _SERVER
-        return Unreachable(message, maybe_done=maybe_done, status=status, retry_after=retry_after)
-    kind = Expired if status == _GONE else Refused
-    return kind(message, status=status, reason=reason)
-
-
-def unreachable(error: Exception, *, maybe_done: bool) -> Unreachable:
-    """Return the error for a request that had no usable answer."""
-    timed_out = isinstance(error, TimeoutError | asyncio.TimeoutError)
-    what = "timed out" if timed_out else f"{type(error).__name__}: {error}"
-    return Unreachable(f"API server: {what}", maybe_done=maybe_done)

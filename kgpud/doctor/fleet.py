@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from kgpud.cluster.nodes import derive_node
-from kgpud.cluster.pods import derive
+from kgpud.cluster.nodes import NodeState, derive_node
+from kgpud.cluster.pods import GPU_MODEL, derive
 from kgpud.doctor.findings import Finding, fail, ok, skip, warn
 from kgpud.doctor.patient import Patient
 
@@ -20,7 +20,7 @@ async def nodes(patient: Patient) -> AsyncIterator[Finding]:
     patient.images = {item["metadata"]["name"]: list(_images(item)) for item in items}
     labels = {item["metadata"]["name"]: item["metadata"].get("labels") or {} for item in items}
     for node in patient.nodes:
-        if trouble := _trouble(patient, node.name, labels[node.name]):
+        if trouble := _trouble(patient, node, labels[node.name]):
             yield trouble
     for name in patient.config.gpu:
         yield _gpu_class(patient, name)
@@ -29,24 +29,35 @@ async def nodes(patient: Patient) -> AsyncIterator[Finding]:
         yield fail("nodes", "nothing can be rented: no usable node has a class", remedy)
 
 
-def _trouble(patient: Patient, name: str, labels: Mapping[str, str]) -> Finding | None:
-    node = next(node for node in patient.nodes if node.name == name)
-    check = f"node {name}"
-    if node.gpu_model in patient.config.gpu:
-        if not node.gpus:
-            remedy = "run NVIDIA's device plugin there: kubectl describe node tells nvidia.com/gpu"
-            return fail(check, f"is of class {node.gpu_model} and offers no GPU", remedy)
-        if not node.ready:
-            return warn(check, "is not Ready", f"kubectl describe node {name}")
-        if node.cordoned:
-            remedy = f"kubectl uncordon {name}, or name its taint in pods.tolerations"
-            return warn(check, "is cordoned, or has a taint that rentals don't tolerate", remedy)
-        return None
+def _trouble(patient: Patient, node: NodeState, labels: Mapping[str, str]) -> Finding | None:
+    check = f"node {node.name}"
+    if node.gpu_model not in patient.config.gpu:
+        return _classless(patient, node, labels)
+    if not node.gpus:
+        remedy = "run NVIDIA's device plugin there: kubectl describe node tells nvidia.com/gpu"
+        return fail(check, f"is of class {node.gpu_model} and offers no GPU", remedy)
+    if not node.ready:
+        return warn(check, "is not Ready", f"kubectl describe node {node.name}")
+    if node.cordoned:
+        remedy = f"kubectl uncordon {node.name}, or name its taint in pods.tolerations"
+        return warn(check, "is cordoned, or has a taint that rentals don't tolerate", remedy)
+    return None
+
+
+def _classless(patient: Patient, node: NodeState, labels: Mapping[str, str]) -> Finding | None:
+    """Say why a node is of no class on the menu; None for one that has no part in this."""
+    check, label = f"node {node.name}", f"kubectl label --overwrite node {node.name} {GPU_MODEL}"
+    if labelled := labels.get(GPU_MODEL):
+        said = f"is labelled {GPU_MODEL}={labelled}, which is no class on the menu"
+        return warn(check, said, f"{label}=CLASS, or add a class [gpu.{labelled}]")
     if not node.gpus:
         return None
-    product = labels.get(patient.config.pods.product_label, "unknown")
-    said = f"has {node.gpus} GPUs ({product}) and no class on the menu"
-    return warn(check, said, f"kubectl label node {name} kgpu.net/gpu-model=CLASS")
+    product = labels.get(patient.config.pods.product_label)
+    said = f"has GPUs ({node.gpus}, {product or 'unknown'}) and no class on the menu"
+    remedy = f"{label}=CLASS"
+    if product:
+        remedy = f'add "{product}" to the products of a class in [gpu], or {remedy}'
+    return warn(check, said, remedy)
 
 
 def _gpu_class(patient: Patient, name: str) -> Finding:
@@ -82,7 +93,9 @@ async def image(patient: Patient) -> AsyncIterator[Finding]:
         for name, images in told.items()
         if images and len(images) < _IMAGES_TOLD and not any(_same(one, wanted) for one in images)
     )
-    if missing:
+    if not workers:
+        yield skip("default image", "there is no worker to have it")
+    elif missing:
         remedy = (
             "load it there, e.g. k3s ctr images import; the kgpud-prepull pods tell how it goes"
         )

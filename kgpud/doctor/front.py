@@ -10,12 +10,14 @@ import aiohttp
 
 from kgpud import statefolder
 from kgpud.cluster import policies
+from kgpud.cluster.verdicts import why_unconnected
 from kgpud.doctor.findings import Finding, fail, ok, skip, warn
 from kgpud.doctor.patient import Patient
 
 _SECONDS = aiohttp.ClientTimeout(total=10, connect=5)
 _SOON_MS = 14 * 86_400_000
 _DAY_MS = 86_400_000
+_LET_IN = "let users reach the proxy, and name it in DNS"
 
 
 def _runs(state: Path) -> bool:
@@ -39,7 +41,7 @@ async def api(patient: Patient) -> AsyncIterator[Finding]:
         ):
             menu = await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        said = "does not answer" if isinstance(error, TimeoutError) else str(error)
+        said = _why(error)
         remedy = "start the daemon, and let the proxy in front of it pass everything on"
         yield fail("API", f"{base}: {said}", remedy)
         return
@@ -48,6 +50,14 @@ async def api(patient: Patient) -> AsyncIterator[Finding]:
         yield fail("API", f"{base}/gpu-models: HTTP {response.status}", remedy)
         return
     yield ok("API", f"{base} answers, {len(menu)} classes on the menu")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "does not answer"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return why_unconnected(error.os_error)
+    return str(error) or type(error).__name__
 
 
 async def tls(patient: Patient) -> AsyncIterator[Finding]:
@@ -65,12 +75,10 @@ async def tls(patient: Patient) -> AsyncIterator[Finding]:
     assert address is not None
     try:
         until = await _valid_until(address.host, address.port)
-    except ssl.SSLError as error:
-        why = getattr(error, "verify_message", "") or error.reason or "no TLS"
-        yield fail("TLS", f"{address}: {why}", "renew the certificate, with its whole chain")
-        return
     except OSError as error:
-        yield fail("TLS", f"{address}: {error}", "let users reach the proxy, and name it in DNS")
+        tls = isinstance(error, ssl.SSLError)
+        remedy = "renew the certificate, with its whole chain" if tls else _LET_IN
+        yield fail("TLS", f"{address}: {why_unconnected(error)}", remedy)
         return
     days = (until - patient.clock.now_ms()) // _DAY_MS
     if until - patient.clock.now_ms() < _SOON_MS:
@@ -101,7 +109,7 @@ async def bastion(patient: Patient) -> AsyncIterator[Finding]:
     try:
         reader, writer = await asyncio.open_connection(address.host, address.port)
     except OSError as error:
-        yield fail("bastion", f"{address}: {error.strerror or error}", remedy)
+        yield fail("bastion", f"{address}: {why_unconnected(error)}", remedy)
         return
     try:
         greeting = await reader.readline()

@@ -1,11 +1,14 @@
 """What a rented pod reaches, tried from a canary: the internet, this API, and nothing private."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+from kgpud.address import Address
 from kgpud.cluster import policies
 from kgpud.doctor.findings import Finding, fail, ok, skip, warn
 from kgpud.doctor.inside import look
 from kgpud.doctor.patient import Canary, Patient
+from kgpud.object_settings import Objects
 
 _APPLY = "kgpud manifests | kubectl apply -f -"
 # Prints open, or why not. A refusal counts as closed: some network plugins reject, some drop.
@@ -46,6 +49,9 @@ async def reach(patient: Patient) -> AsyncIterator[Finding]:
         yield skip("network", "the default image has no python3 to try it with")
         return
     outside = [await _api(patient, one), await _internet(patient, one)]
+    if store := _store(patient.config.objects):
+        said = await _dial(patient, one, store.host, store.port)
+        outside.append(_judged("pods reach the objects", store, said))
     for finding in outside:
         yield finding
     if not any(finding.verdict == "ok" for finding in outside):
@@ -64,12 +70,25 @@ async def _api(patient: Patient, canary: Canary) -> Finding:
     config = patient.config
     base = policies.of_url(config.public_url) or config.http.listen.reachable()
     said = await _dial(patient, canary, base.host, base.port)
+    check = "pods reach the API"
+    if said != "open" and not config.public_url:
+        return skip(check, "public_url is not set, so it has no address for them")
+    return _judged(check, base, said)
+
+
+def _store(objects: Objects) -> Address | None:
+    """Return where presigned URLs lead; None for our own folder, and for AWS, on the internet."""
+    found = policies.of_url(objects.s3.endpoint) if objects.store == "s3" else None
+    if found and objects.s3.addressing == "virtual":
+        return replace(found, host=f"{objects.s3.bucket}.{found.host}")
+    return found
+
+
+def _judged(check: str, service: Address, said: str) -> Finding:
     if said == "open":
-        return ok("pods reach the API", str(base))
-    if not config.public_url:
-        return skip("pods reach the API", "public_url is not set, so it has no address for them")
+        return ok(check, str(service))
     remedy = f"if it has a private address, put that into network.allow, then {_APPLY}"
-    return fail("pods reach the API", f"{base}: {said}", remedy)
+    return fail(check, f"{service}: {said}", remedy)
 
 
 async def _internet(patient: Patient, canary: Canary) -> Finding:

@@ -3,30 +3,45 @@
 import re
 from collections.abc import AsyncIterator
 
-from kgpud.cluster.errors import ClusterError
+from kgpud.cluster.errors import ClusterError, NoCredentials
 from kgpud.cluster.rights import RIGHTS, Right
+from kgpud.cluster_settings import Kubernetes
 from kgpud.doctor.findings import Finding, fail, ok, skip, warn
 from kgpud.doctor.patient import Patient
 
 # What the real thing was recorded as or read about; see tests/recorded.
 _OLDEST, _NEWEST = 30, 36
 _MOST_SKEW_MS = 5_000
+_UNAUTHORIZED = 401
 _APPLY = "kgpud manifests | kubectl apply -f -"
 
 
 async def reachable(patient: Patient) -> AsyncIterator[Finding]:
     """Look whether the API server answers, its version, and its clock beside ours."""
-    where = patient.config.cluster.kubeconfig or "the pod's own credentials"
     try:
         about = await patient.cluster.about()
         server = await patient.cluster.api_server()
     except ClusterError as error:
-        remedy = f"mend {where}: kubectl --kubeconfig {where} version must work"
-        yield fail("cluster", str(error), remedy)
+        yield fail("cluster", str(error), _remedy(error, patient.config.cluster))
         return
     yield ok("cluster", f"{server.url} answers in {about.took} ms")
     yield _version(about.version)
     yield _clock(about.date, patient.clock.now_ms(), about.took)
+
+
+def _remedy(error: ClusterError, settings: Kubernetes) -> str:
+    kubeconfig = settings.kubeconfig
+    if kubeconfig is None:
+        return "set cluster.kubeconfig, or run kgpud in a pod that has a service account"
+    if error.status == _UNAUTHORIZED:
+        again = f"sh config/k3s/kubeconfig.sh {settings.namespace} > {kubeconfig}"
+        return f"its credentials have ended or are another cluster's: {again}"
+    if error.status:
+        return "look into the API server's log"
+    works = f"kubectl --kubeconfig {kubeconfig} version"
+    if isinstance(error, NoCredentials):
+        return f"mend it until `{works}` works, as the daemon's user"
+    return f"start the API server, or mend {kubeconfig} until `{works}` works"
 
 
 def _version(said: str) -> Finding:

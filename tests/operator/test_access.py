@@ -79,7 +79,7 @@ async def test_a_pod_of_the_cluster_uses_its_own_account(
             await it.list_pods()
     assert [one and one.split()[1] for one in api.heard] == ["first", "second"]
     async with client(Kubernetes(), account=tmp_path / "none") as it:
-        with pytest.raises(Unreachable, match="can't use in-cluster credentials"):
+        with pytest.raises(Unreachable, match="a pod's own credentials: kgpud runs in none"):
             await it.list_pods()
 
 
@@ -125,7 +125,7 @@ async def test_a_certificate_may_be_for_another_name(tmp_path: Path) -> None:
         cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(authority)}
         path = write(tmp_path / "k", cluster, {"token": "t"})
         async with client(Kubernetes(path)) as it:
-            with pytest.raises(Unreachable, match="Certificate"):
+            with pytest.raises(Unreachable, match="can't be believed: IP address mismatch"):
                 await it.list_pods()
         write(path, {**cluster, "tls-server-name": "kube.example.org"}, {"token": "t"})
         async with client(Kubernetes(path)) as it:
@@ -147,7 +147,7 @@ async def test_another_address_is_taken_where_one_can_not_be_reached(tmp_path: P
             assert len(other.heard) == 2
             assert (await it.api_server()).url == servers[1]
     async with client(Kubernetes(path, servers)) as it, asyncio.timeout(10):
-        with pytest.raises(Unreachable, match="ClientConnectorError"):
+        with pytest.raises(Unreachable, match="Connection refused"):
             await it.list_pods()
 
 

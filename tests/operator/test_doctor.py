@@ -62,18 +62,19 @@ def test_a_mistake_in_the_configuration_ends_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kubeconfig", "detail"),
+    ("kubeconfig", "detail", "remedy"),
     [
-        ("{", "can't use"),
-        ("a: [", "can't use"),
-        ('{"clusters": []}', "can't use"),
-        (None, "can't use"),
-        ("closed port", "API server: ClientConnectorError"),
-        ("wrong token", "401"),
+        ("{", "something is missing or wrong in it", "kubectl --kubeconfig"),
+        ("a: [", "something is missing or wrong in it", "kubectl --kubeconfig"),
+        ('{"clusters": []}', "something is missing or wrong in it", "kubectl --kubeconfig"),
+        (None, "kubeconfig: No such file or directory", "as the daemon's user"),
+        ("closed port", "Connection refused", "start the API server"),
+        ("wrong token", "401", "config/k3s/kubeconfig.sh kgpu > "),
+        ("a pod's", "kgpud runs in none", "set cluster.kubeconfig"),
     ],
 )
 def test_a_cluster_that_can_not_be_asked_fails_and_the_rest_is_skipped(
-    prepared: Installed, tmp_path: Path, kubeconfig: str | None, detail: str
+    prepared: Installed, tmp_path: Path, kubeconfig: str | None, detail: str, remedy: str
 ) -> None:
     path = tmp_path / "kubeconfig"
     if kubeconfig == "closed port":
@@ -82,11 +83,13 @@ def test_a_cluster_that_can_not_be_asked_fails_and_the_rest_is_skipped(
         path.write_text(prepared.kubeconfig.read_text().replace(prepared.token, "secret-of-mine"))
     elif kubeconfig is not None:
         path.write_text(kubeconfig)
+    named = "" if kubeconfig == "a pod's" else path
     config = tmp_path / "kgpud.toml"
-    config.write_text(f'state = "{tmp_path / "state"}"\n[cluster]\nkubeconfig = "{path}"\n')
+    config.write_text(f'state = "{tmp_path / "state"}"\n[cluster]\nkubeconfig = "{named}"\n')
     code, found = examined(config)
     assert (code, verdicts(found, Verdict.FAIL)) == (1, {"cluster"})
     assert detail in found["cluster"].detail
+    assert remedy in found["cluster"].remedy
     assert verdicts(found, Verdict.SKIP) >= {"rights", "nodes", "exec", "database", "API"}
     assert "secret-of-mine" not in str(found)
 

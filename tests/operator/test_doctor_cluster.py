@@ -17,6 +17,7 @@ from kgpud.config import Config
 from kgpud.doctor import fleet, inside, network, server
 from kgpud.doctor.findings import Finding, Verdict
 from kgpud.doctor.patient import Canary, Patient
+from kgpud.object_settings import S3, Objects
 from tests.lies.kubeconfig import write_kubeconfig
 
 from .doctoring import found_by, patient, verdicts
@@ -92,14 +93,18 @@ async def test_workers_that_can_not_be_used_are_named(
         prepared.kubectl("uncordon", "node-v100")
     assert found["node node-v100"].remedy.startswith("kubectl uncordon node-v100")
     assert found["nodes"].verdict is Verdict.FAIL
-    product = "NVIDIA-GeForce-RTX-4090"
-    assert product in found["node node-rtx4090"].detail
+    product, label = "NVIDIA-GeForce-RTX-4090", "kgpu.net/gpu-model=rtx4090"
+    assert f"is labelled {label}, which is no class" in found["node node-rtx4090"].detail
+    assert "--overwrite node node-rtx4090" in found["node node-rtx4090"].remedy
     known = {"mine": GpuClass(1, products=(product,)), **patient_config.gpu}
     prepared.kubectl("label", "node", "node-rtx4090", "kgpu.net/gpu-model-")
     try:
         found = await found_by(fleet.nodes, replace(patient_config, gpu=known))
+        stranger = (await found_by(fleet.nodes, patient_config))["node node-rtx4090"]
     finally:
-        prepared.kubectl("label", "node", "node-rtx4090", "kgpu.net/gpu-model=rtx4090")
+        prepared.kubectl("label", "node", "node-rtx4090", label)
+    assert product in stranger.detail
+    assert f'add "{product}" to the products' in stranger.remedy
     assert found["class mine"].detail == "1 of 1 GPUs free, nodes: 1"
     assert "no kernels" in found["class v100"].remedy
 
@@ -170,6 +175,26 @@ async def test_pods_that_reach_nothing_at_all_prove_no_policy(
 ) -> None:
     one, two = canary
     one.canaries = (two, two)
+    bucket = S3(endpoint="https://127.0.0.1:9", bucket="data")
+    one.config = replace(one.config, objects=Objects(store="s3", s3=bucket))
     found = {finding.check: finding async for finding in network.reach(one)}
     assert found["pods reach the internet"].verdict is Verdict.WARN
+    assert found["pods reach the objects"].verdict is Verdict.FAIL
+    assert "network.allow" in found["pods reach the objects"].remedy
     assert found["network policy"].verdict is Verdict.SKIP
+
+
+@pytest.mark.parametrize(
+    ("objects", "where"),
+    [
+        (Objects(store="s3", s3=S3(endpoint="http://minio:9000", bucket="data")), "minio:9000"),
+        (
+            Objects(store="s3", s3=S3("https://s3.lab", bucket="data", addressing="virtual")),
+            "data.s3.lab:443",
+        ),
+        (Objects(store="s3", s3=S3(bucket="data")), "None"),
+        (Objects(), "None"),
+    ],
+)
+def test_where_presigned_urls_lead(objects: Objects, where: str) -> None:
+    assert str(network._store(objects)) == where
