@@ -72,7 +72,7 @@ def _finished_before_end(rental: Rental, pod: PodState) -> Rental:
 
     A container that finished once its deletion was asked for did so because of that, whatever our
     clock says: by the cluster's own clock a cluster that is behind us gives nothing away. Nor does
-    our clock, when it was set back since: it is not asked, for the end was never later than now.
+    a clock that was set back since: what seems to be before the end must be so by both settings.
     """
     finished = pod.finished_at
     if finished is None or rental.finished_at is not None:
@@ -82,7 +82,8 @@ def _finished_before_end(rental: Rental, pod: PodState) -> Rental:
     if rental.ran_since is None or rental.ended_at is None:
         return rental
     finished = max(rental.ran_since, finished)
-    return replace(rental, finished_at=finished) if finished < rental.ended_at else rental
+    ended = rental.ended_at + min(0, rental.stepped_after_end_ms)
+    return replace(rental, finished_at=finished) if finished < ended else rental
 
 
 def _happened(before: Rental, now: Rental) -> tuple[tuple[EventKind, str], ...]:

@@ -61,7 +61,8 @@ class Rental:
     rental ended. `finished_at` is when the container ended, `ended_at` when the rental's end was
     accepted (the bill stops at the earlier one), `gone_at` when the pod object was gone.
     `stepped_ms` is how far our clock was set since the rental was made, and
-    `stepped_before_start_ms` how far of that before its container started.
+    `stepped_before_start_ms` how far of that before its container started; from its end until its
+    pod is gone, `stepped_after_end_ms` counts instead.
     """
 
     pod_id: str
@@ -93,6 +94,7 @@ class Rental:
     key_generation: int = 1
     stepped_ms: int = 0
     stepped_before_start_ms: int = 0
+    stepped_after_end_ms: int = 0
     low_balance_minutes: int | None = None
     fingerprint: str | None = None
 

@@ -233,11 +233,19 @@ async def save_observed(conn: Connection, rentals: Sequence[Rental]) -> None:
 
 
 async def step(conn: Connection, by_ms: int) -> None:
-    """Note that our clock was set by so much: live rentals are no older, nor idle for longer."""
+    """Note that our clock was set by so much: live rentals are no older, nor idle for longer.
+
+    Those whose pods are not gone yet ended no longer ago.
+    """
     await conn.run(
         "UPDATE rentals SET stepped_ms = stepped_ms + ?1, finished_at = finished_at + ?1,"
         " create_acked_at = create_acked_at + ?1, last_activity_at = last_activity_at + ?1"
         " WHERE ended_at IS NULL",
+        (by_ms,),
+    )
+    await conn.run(
+        "UPDATE rentals SET stepped_after_end_ms = stepped_after_end_ms + ?"
+        " WHERE ended_at IS NOT NULL AND gone_at IS NULL",
         (by_ms,),
     )
 

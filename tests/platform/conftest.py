@@ -1,5 +1,6 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -35,3 +36,11 @@ async def world(still: World) -> AsyncIterator[World]:
     """A platform that follows the fake cluster."""
     async with running(still):
         yield still
+
+
+@pytest.fixture
+def memory_path() -> Iterator[Path]:
+    """A folder without a disk, for tests that commit thousands of times."""
+    shared = Path("/dev/shm")
+    with TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
+        yield Path(folder)

@@ -23,13 +23,13 @@ async def live(folder: Path, seed: int, steps: int) -> None:
         await house.close()
 
 
-async def test_whatever_comes_in_whatever_order(tmp_path: Path) -> None:
+async def test_whatever_comes_in_whatever_order(memory_path: Path) -> None:
     for seed in range(5):
-        await live(tmp_path / str(seed), seed, 40)
+        await live(memory_path / str(seed), seed, 40)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-async def test_whatever_comes_for_long(tmp_path: Path) -> None:
+async def test_whatever_comes_for_long(memory_path: Path) -> None:
     for seed in range(1000, 1150):
-        await live(tmp_path / str(seed), seed, 200)
+        await live(memory_path / str(seed), seed, 200)
