@@ -178,6 +178,11 @@ class Accounts:
         async with self._db.reading() as rx:
             return await ledger.newest(rx, account_id, limit, before)
 
+    async def decided(self, limit: int) -> Sequence[tuple[LedgerLine, str]]:
+        """Return the newest credits that people gave or took, with whose account it was."""
+        async with self._db.reading() as rx:
+            return await ledger.decided(rx, limit)
+
     async def newest(
         self,
         limit: int,

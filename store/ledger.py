@@ -104,6 +104,20 @@ async def newest(
     return [from_row(row) for row in rows]
 
 
+async def decided(conn: Connection, limit: int) -> list[tuple[LedgerLine, str]]:
+    """Return the newest lines that people are behind, each with its account's e-mail address.
+
+    They are among the last 100,000 of all: no index leads to them.
+    """
+    rows = await conn.rows(
+        "SELECT l.*, a.email FROM ledger l JOIN accounts a USING (account_id)"
+        " WHERE l.id > (SELECT max(id) FROM ledger) - 100000"
+        " AND l.kind IN ('trial', 'topup', 'correction') ORDER BY l.id DESC LIMIT ?",
+        (limit,),
+    )
+    return [(from_row(row), row["email"]) for row in rows]
+
+
 async def daily(conn: Connection, account_id: str, which: Days) -> list[DayUsage]:
     """Return what each rental used on each UTC day: newest day first, then by id, descending."""
     rows = await conn.rows(

@@ -7,6 +7,8 @@ from importlib import resources
 
 from aiohttp import web
 
+from kgpud.rest import encoding
+
 _FOLDER = resources.files("kgpud.dashboard") / "static"
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -28,7 +30,7 @@ def address(name: str) -> str:
 def serve(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Return the handler of a file, which browsers may keep for ever."""
 
-    async def serve(_request: web.Request) -> web.Response:
+    async def serve(request: web.Request) -> web.Response:
         response = web.Response(
             body=_content(name),
             content_type=_TYPES[name.rpartition(".")[2]],
@@ -38,7 +40,7 @@ def serve(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
                 "X-Content-Type-Options": "nosniff",
             },
         )
-        response.enable_compression()
+        encoding.compress(request, response)
         return response
 
     return serve

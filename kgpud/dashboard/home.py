@@ -3,7 +3,7 @@
 from kgpud.dashboard.visit import Answer, Page, Visit
 from store.rentals import Which
 
-_HOUR_MS = 3_600_000
+_DEFAULT_MODEL = "rtx4090"
 
 
 async def show(visit: Visit) -> Answer:
@@ -14,21 +14,24 @@ async def show(visit: Visit) -> Answer:
         return Page("welcome.html", {"menu": menu})
     if account.status != "approved":
         return Page("waiting.html", status=403)
-    rentals = visit.services.rentals
-    burn = await rentals.burn_per_hour(account.account_id)
     token = await visit.services.tokens.current(account.account_id)
-    live = await rentals.list(Which(account.account_id, active=True))
-    now = visit.services.clock.now_ms()
+    live = await visit.services.rentals.list(Which(account.account_id, active=True))
     return Page(
         "home.html",
         {
-            "burn": burn,
-            "lasts_until": now + account.balance * _HOUR_MS // burn if burn else None,
+            "spending": await visit.services.statements.spending(account.account_id),
             "token": token,
             "live": live,
-            "host_keys": visit.services.host_keys.current(),
+            **quick_start(visit),
         },
     )
+
+
+def quick_start(visit: Visit) -> dict[str, object]:
+    """Return what the quick start needs: a class that is to be had, and who the server is."""
+    free = [line.gpu_model for line in visit.services.catalog.menu() if line.free]
+    chosen = _DEFAULT_MODEL if _DEFAULT_MODEL in free or not free else free[0]
+    return {"gpu_model": chosen, "host_keys": visit.services.host_keys.current()}
 
 
 async def confirm_reissue(visit: Visit) -> Answer:

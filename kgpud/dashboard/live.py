@@ -10,39 +10,42 @@ from store.rentals import Which
 # What costs move by, once a minute, is looked for at each beat.
 _BEAT_SECONDS = 15.0
 # Changes that come together are one.
-_TOGETHER_SECONDS = 0.2
+_TOGETHER_SECONDS = 0.3
 # An older rental has long ended.
 _SHOWN = 20
-_CHANGE = b"event: change\ndata:\n\n"
+# How soon a browser comes back after the stream's end, as at a reload of the daemon.
+_RETRY = b"retry: 1000\n"
 
 
 async def follow(visit: Visit) -> EventStream:
     """Follow the account: its rentals, its balance. Ends when the browser is signed out.
 
-    What changed since the page was made (`told`) counts, too.
+    It begins with a mark, which is the page's own (`told`) if nothing has changed since.
     """
     return EventStream(_chunks(visit))
 
 
 async def _chunks(visit: Visit) -> AsyncGenerator[bytes, None]:
     changes = visit.services.rentals.changes
-    before: object = None
     with changes.any() as changed:
-        yield HEARTBEAT if visit.form.get("told") == str(changes.told) else _CHANGE
-        while not changes.closed:
-            changed.clear()
-            seen = await _seen(visit)
-            if seen is None:
-                return
-            if before not in (None, seen):
-                yield _CHANGE
-            before = seen
+        # In this order nothing that happens meanwhile is missed.
+        before = await _seen(visit)
+        yield _RETRY + _event(b"told", visit)
+        while before is not None and not changes.closed:
             try:
                 await asyncio.wait_for(changed.wait(), _BEAT_SECONDS)
             except TimeoutError:
                 yield HEARTBEAT
-            else:
-                await asyncio.sleep(_TOGETHER_SECONDS)
+            await asyncio.sleep(_TOGETHER_SECONDS)
+            changed.clear()
+            seen = await _seen(visit)
+            if seen != before:
+                yield _event(b"change", visit)
+            before = seen
+
+
+def _event(kind: bytes, visit: Visit) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind, visit.site.told().encode())
 
 
 async def _seen(visit: Visit) -> object:
@@ -51,4 +54,8 @@ async def _seen(visit: Visit) -> object:
     if account is None or account.status != "approved":
         return None
     newest = await visit.services.rentals.list(Which(account.account_id, limit=_SHOWN))
-    return account, newest, await visit.services.history.mark(account.account_id)
+    mine = account, newest, await visit.services.history.mark(account.account_id)
+    catalog = visit.services.catalog
+    # Maintainers see the whole house.
+    house = visit.services.rentals.changes.told if account.role == "maintainer" else None
+    return mine, house, catalog.menu(), catalog.fresh

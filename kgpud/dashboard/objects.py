@@ -41,6 +41,13 @@ async def show(visit: Visit) -> Answer:
     return Page("object.html", {"object": ticket.object, "ticket": ticket})
 
 
+async def confirm_delete(visit: Visit) -> Answer:
+    """Say what would be lost, before it is."""
+    mine, object_id = visit.account.account_id, _object_id(visit)
+    found = (await _objects(visit).get(mine, object_id)).object
+    return Page("delete_object.html", {"object": found})
+
+
 async def delete(visit: Visit) -> Answer:
     """Delete an object."""
     await _objects(visit).delete(visit.account.account_id, _object_id(visit))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import aiohttp
 import structlog
@@ -112,14 +112,20 @@ class Provider:
         now = time.monotonic()
         if self._known is None or now - self._known[0] > _KNOWN_SECONDS:
             url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-            about = await _get(http, url)
-            if about.get("issuer") != self.issuer:
-                raise _ProviderError("discovery names another issuer")
-            for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                if not isinstance(about.get(name), str):
-                    raise _ProviderError(f"discovery has no {name}")
-            self._known = now, about
+            self._known = now, self._believed(await _get(http, url))
         return self._known[1]
+
+    def _believed(self, about: Claims) -> Claims:
+        """Return a discovery document that is the issuer's, and leads nowhere less safe."""
+        if about.get("issuer") != self.issuer:
+            raise _ProviderError("discovery names another issuer")
+        needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+        for name in (*needed, "userinfo_endpoint"):
+            url = about.get(name, "" if name in needed else self.issuer)
+            # An issuer without TLS is on this very machine.
+            if urlsplit(str(url)).scheme not in ("https", urlsplit(self.issuer).scheme):
+                raise _ProviderError(f"discovery has no safe {name}")
+        return about
 
     async def _redeem(
         self, http: aiohttp.ClientSession, about: Claims, flow: str, code: str, redirect_uri: str
@@ -135,10 +141,12 @@ class Provider:
         methods = about.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
         auth = None
         if self.client_secret is not None and "client_secret_basic" in methods:
-            auth = aiohttp.BasicAuth(self.client_id, self.client_secret)
+            # Encoded as a form's fields (RFC 6749, 2.3.1): an id may hold a colon.
+            auth = aiohttp.BasicAuth(quote_plus(self.client_id), quote_plus(self.client_secret))
         elif self.client_secret is not None:
             form["client_secret"] = self.client_secret
-        async with http.post(about["token_endpoint"], data=form, auth=auth) as response:
+        url = about["token_endpoint"]
+        async with http.post(url, data=form, auth=auth, allow_redirects=False) as response:
             tokens = await _json(response)
         if not isinstance(tokens.get("id_token"), str):
             raise _ProviderError("no id_token")
@@ -148,7 +156,7 @@ class Provider:
         self, http: aiohttp.ClientSession, about: Claims, flow: str, tokens: Claims
     ) -> Claims:
         """Return the ID token's claims once all are as OpenID Connect Core 3.1.3.7 wants them."""
-        keys = KeySet.import_key_set(dict(await _get(http, about["jwks_uri"])))  # type: ignore[arg-type]
+        keys = _keys(await _get(http, about["jwks_uri"]))
         claims = jwt.decode(tokens["id_token"], keys, algorithms=_ALGORITHMS).claims
         jwt.JWTClaimsRegistry(
             leeway=_LEEWAY_SECONDS,
@@ -176,6 +184,13 @@ class Provider:
         return {**told, **claims}
 
 
+def _keys(told: Claims) -> KeySet:
+    try:
+        return KeySet.import_key_set(dict(told))  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _ProviderError("its keys are none") from error
+
+
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS))
 
@@ -197,7 +212,7 @@ async def _json(response: aiohttp.ClientResponse) -> Claims:
         raise _ProviderError(f"{response.url.path} answered {response.status}")
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _ProviderError(f"{response.url.path} answered no JSON") from None
     if not isinstance(data, dict):
         raise _ProviderError(f"{response.url.path} answered no JSON object")

@@ -12,15 +12,24 @@ from store.records import Rental
 from store.rentals import Which
 
 _EVENTS = 50
+_ENDED = 50
 _LOG_LINES, _LOG_BYTES, _LOG_SECONDS = 500, 256 * 1024, 10.0
 
 
 async def index(visit: Visit) -> Answer:
-    """List the rentals, live ones first, then the ended ones, newest first."""
-    found = await visit.services.rentals.list(Which(visit.account.account_id))
-    live = [rental for rental in found if rental.ended_at is None]
-    ended = [rental for rental in found if rental.ended_at is not None]
-    return Page("pods.html", {"live": live, "ended": ended})
+    """List the rentals: live ones first, then the ended ones, newest first, page by page."""
+    mine, rentals = visit.account.account_id, visit.services.rentals
+    before = _before(visit.form.get("before", ""))
+    ended = await rentals.list(Which(mine, active=False, before=before, limit=_ENDED + 1))
+    live = [] if before else await rentals.list(Which(mine, active=True))
+    context = {"live": live, "ended": ended[:_ENDED], "more": len(ended) > _ENDED}
+    return Page("pods.html", {**context, "older": before is not None})
+
+
+def _before(text: str) -> tuple[int, str] | None:
+    """Read where a page of the list begins: after this time of creation and id."""
+    found = re.fullmatch(r"([0-9]{1,15})\.([a-z0-9-]{1,100})", text)
+    return (int(found[1]), found[2]) if found else None
 
 
 async def show(visit: Visit) -> Answer:
@@ -64,8 +73,13 @@ async def release(visit: Visit) -> Answer:
     return Redirect(f"/pods/{rental.pod_id}")
 
 
-async def _rental(visit: Visit) -> Rental:
-    pod_id = visit.path["pod_id"]
-    if not re.fullmatch(r"[a-z0-9-]{1,100}", pod_id):
+def pod_id(visit: Visit) -> str:
+    """Return the pod that the path names, if anything could be called that."""
+    named = visit.path["pod_id"]
+    if not re.fullmatch(r"[a-z0-9-]{1,100}", named):
         raise UserError(Code.NOT_FOUND, "there is no such pod")
-    return await visit.services.rentals.get(visit.account.account_id, pod_id)
+    return named
+
+
+async def _rental(visit: Visit) -> Rental:
+    return await visit.services.rentals.get(visit.account.account_id, pod_id(visit))

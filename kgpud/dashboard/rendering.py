@@ -9,7 +9,7 @@ from markupsafe import Markup
 from kgpud import reasons
 from kgpud.dashboard import cookies, files, plot, words
 from kgpud.dashboard.visit import File, Page, Redirect, ToProvider, Visit
-from kgpud.rest import request_id
+from kgpud.rest import encoding, request_id
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -33,8 +33,16 @@ def respond(
     secure = visit.site.secure
     if isinstance(answer, Page):
         text = _render(visit, answer, trace=request_id.of(request))
-        response = web.Response(text=text, content_type="text/html", status=answer.status)
-        response.enable_compression()
+        response = web.Response(
+            body=text.encode(),
+            content_type="text/html",
+            charset="utf-8",
+            status=answer.status,
+            zlib_executor_size=encoding.EXECUTOR_SIZE,
+        )
+        # A private key or a token is in the answer to a form alone.
+        if request.method == "GET":
+            encoding.compress(request, response)
     elif isinstance(answer, File):
         response = web.Response(text=answer.text, content_type=answer.media_type)
         response.headers["Content-Disposition"] = f'attachment; filename="{answer.name}"'
@@ -55,7 +63,7 @@ def _render(visit: Visit, page: Page, *, trace: str) -> str:
         site=visit.site,
         services=visit.services,
         me=visit.visitor,
-        csrf=visit.csrf if visit.browser else "",
+        csrf=visit.csrf() if visit.browser else "",
         trace=trace,
         told=visit.told,
         now=visit.services.clock.now_ms(),
@@ -63,18 +71,31 @@ def _render(visit: Visit, page: Page, *, trace: str) -> str:
     )
 
 
-def _when(moment_ms: int | None) -> str | Markup:
-    """Show a moment in UTC; the script turns it into the reader's own zone."""
+def _when(moment_ms: int | None, exact: bool = False) -> str | Markup:
+    """Show a moment in UTC, to the second if exact; the script makes it the reader's own zone."""
     if moment_ms is None:
         return "\N{EN DASH}"
     moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
-    iso, text = moment.strftime("%Y-%m-%dT%H:%M:%SZ"), moment.strftime("%Y-%m-%d %H:%M UTC")
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(iso, text, text)
+    iso = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    text = moment.strftime("%Y-%m-%d %H:%M:%S UTC" if exact else "%Y-%m-%d %H:%M UTC")
+    mark = Markup(" data-exact") if exact else ""
+    return Markup('<time datetime="{}" title="{}"{}>{}</time>').format(iso, text, mark, text)
+
+
+@jinja2.pass_context
+def _since(context: jinja2.runtime.Context, moment_ms: int) -> Markup:
+    """Show how long it is since a moment; the script lets it tick."""
+    passed = words.duration(context["now"] - moment_ms)
+    return Markup('<span data-since="{}">{}</span>').format(moment_ms, passed)
 
 
 def _credits(amount: int) -> str:
-    """Group digits by thin spaces: 100 000."""
-    return f"{amount:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    """Group digits by thin spaces, with a true minus sign before them."""
+    return f"{amount:,}".replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "\N{MINUS SIGN}")
+
+
+def _signed(amount: int) -> str:
+    return f"+{_credits(amount)}" if amount > 0 else _credits(amount)
 
 
 # Every value is escaped, every name must exist.
@@ -92,9 +113,12 @@ _ENVIRONMENT.filters.update(
         "credits": _credits,
         "day": lambda moment_ms: plot.date(moment_ms // 86_400_000),
         "duration": words.duration,
+        "event": words.event,
         "ending": reasons.sentence,
         "phase": words.phase,
         "sentence": words.sentence,
+        "signed": _signed,
+        "since": _since,
         "static": files.address,
     }
 )

@@ -1,6 +1,5 @@
 """From the page table to handlers: who is here, and whether a form is ours."""
 
-import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from urllib.parse import parse_qsl
@@ -37,13 +36,16 @@ def install(app: web.Application, site: Site) -> None:
     for name, path in files.paths():
         app.router.add_get(path, files.serve(name))
     for route in PAGES:
-        app.router.add_route(route.method, route.path, _serve(route, site))
+        add = app.router.add_get if route.method == "GET" else app.router.add_post
+        add(route.path, _serve(route, site))
+    # Last: whatever else a person may have typed. The API answers for itself.
+    nowhere = _serve(PageRoute("GET", "", _nowhere, Access.PUBLIC), site)
+    app.router.add_get("/{path:(?!v1/).*}", _for_people(nowhere))
 
 
 def _serve(route: PageRoute, site: Site) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
-        told = site.services.rentals.changes.told
-        visit = Visit(site, None, "", request.match_info, request.cookies, told=told)
+        visit = Visit(site, None, "", request.match_info, request.cookies, told=site.told())
         try:
             visit = await _known(visit)
             answer = await _answer(route, request, visit)
@@ -55,6 +57,19 @@ def _serve(route: PageRoute, site: Site) -> Handler:
         return rendering.respond(request, visit, answer)
 
     return serve
+
+
+def _for_people(page: Handler) -> Handler:
+    async def serve(request: web.Request) -> web.StreamResponse:
+        if "text/html" not in request.headers.get("Accept", ""):
+            raise web.HTTPNotFound
+        return await page(request)
+
+    return serve
+
+
+async def _nowhere(_visit: Visit) -> Answer:
+    raise UserError(Code.NOT_FOUND, "there is no such page")
 
 
 async def _known(visit: Visit) -> Visit:
@@ -81,11 +96,11 @@ async def _answer(route: PageRoute, request: web.Request, visit: Visit) -> Answe
     refused = _refused(route, visit.visitor)
     if refused is not None:
         return refused
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         return await route.handler(replace(visit, form=dict(request.query)))
     form = await _form(request, visit.site)
     # Only a browser that is signed in has anything that another site could misuse.
-    if visit.browser and not _same(form.get("csrf", ""), visit.csrf):
+    if visit.browser and not visit.is_ours(form.get("csrf", "")):
         raise UserError(
             Code.FORBIDDEN_SCOPE, "this form is from an older sign-in: go back and load it again"
         )
@@ -125,7 +140,3 @@ async def _form(request: web.Request, site: Site) -> Mapping[str, str]:
     if any("\0" in name + value for name, value in fields):
         raise UserError(Code.BAD_REQUEST, "the form holds a NUL")
     return dict(fields)
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Sequence
 
 from kgpud.dashboard import plot
@@ -10,27 +11,34 @@ from store.ledger import Days, DayUsage
 
 _DAYS = 30
 _DAY_MS = 86_400_000
-_ROWS = 1000
+_ROWS, _LINES = 50, 25
+# As wide as the text of a desk's page, and of a phone's.
+_BROAD, _THIN = (960.0, 260.0), (328.0, 240.0)
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
 
 
 async def show(visit: Visit) -> Answer:
     """Show the last 30 days."""
     today = visit.services.clock.now_ms() // _DAY_MS
-    rows = await _usage(visit, since=today - _DAYS + 1)
-    spent: dict[tuple[int, str], int] = {}
+    days = range(today - _DAYS + 1, today + 1)
+    rows = await _usage(visit, since=days[0])
+    spent: defaultdict[tuple[int, str], int] = defaultdict(int)
     for row in rows:
-        key = row.day, row.gpu_model
-        spent[key] = spent.get(key, 0) + row.credits - row.refunded_credits
+        spent[row.day, row.gpu_model] += row.credits - row.refunded_credits
+    used = {row.gpu_model for row in rows}
     return Page(
         "usage.html",
         {
-            "rows": rows,
+            "rows": rows[:_ROWS],
+            "hidden": len(rows) - _ROWS,
             "day_ms": _DAY_MS,
-            "plot": plot.bars(spent, range(today - _DAYS + 1, today + 1)),
-            "models": sorted({row.gpu_model for row in rows}),
-            "total": sum(row.credits - row.refunded_credits for row in rows),
-            "lines": await visit.services.accounts.ledger(visit.account.account_id, _DAYS),
+            "broad": plot.bars(spent, days, width=_BROAD[0], height=_BROAD[1]),
+            "thin": plot.bars(spent, days, width=_THIN[0], height=_THIN[1]),
+            # A class keeps its colour, whatever was used.
+            "models": sorted(used | set(visit.services.catalog.models())),
+            "used": sorted(used),
+            "total": sum(spent.values()),
+            "lines": await visit.services.accounts.ledger(visit.account.account_id, _LINES),
         },
     )
 
@@ -50,7 +58,7 @@ async def as_csv(visit: Visit) -> Answer:
 
 
 async def _usage(visit: Visit, *, since: int | None) -> Sequence[DayUsage]:
-    which = Days(since, None, None, _ROWS if since is not None else -1)
+    which = Days(since, None, None, -1)
     return await visit.services.statements.usage(visit.account.account_id, which)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,12 @@ class Site:
     sign_ins: SignIns
     provider: Provider | None = None
     provider_name: str = ""
+    #: Tells this daemon's marks from those of the one before it.
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    def told(self) -> str:
+        """Return a mark that is another one once a rental has changed."""
+        return f"{self.run}-{self.services.rentals.changes.told}"
 
     @property
     def origin(self) -> str:
@@ -52,8 +59,8 @@ class Visit:
     path: Mapping[str, str]
     cookies: Mapping[str, str]
     form: Mapping[str, str] = field(default_factory=dict)
-    #: How many changes of rentals had been told of when the visit began.
-    told: int = 0
+    #: The site's mark when the visit began: what is shown is as new as that, or newer.
+    told: str = ""
 
     @property
     def services(self) -> Services:
@@ -67,10 +74,21 @@ class Visit:
             raise UserError(Code.SIGN_IN_FAILED, "sign in first")
         return self.visitor
 
-    @property
     def csrf(self) -> str:
-        """What every form of this browser carries: only our own pages can know it."""
-        return hmac.new(self.browser.encode(), b"csrf", hashlib.sha256).hexdigest()
+        """Return what a form of this browser carries: only our own pages can know it.
+
+        It is never the same twice, so that the length of compressed pages tells nothing of it.
+        """
+        salt = secrets.token_hex(16)
+        return salt + self._mac(salt)
+
+    def is_ours(self, csrf: str) -> bool:
+        """Tell whether a form carries what `csrf` returned for this browser."""
+        salt, mac = csrf[:32], csrf[32:]
+        return hmac.compare_digest(mac.encode(), self._mac(salt).encode())
+
+    def _mac(self, salt: str) -> str:
+        return hmac.new(self.browser.encode(), f"csrf:{salt}".encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,36 @@
-"""What states are called, and how long things took. Pure."""
+"""What states and events are called, and how long things took. Pure."""
 
-from store.records import Rental
+from kgpud import reasons
+from store.records import Event, Rental
+
+_EVENTS = {
+    "created": "rented",
+    "scheduled": "placed on {}",
+    "pulling": "fetching the image {}",
+    "started": "the container started",
+    "ready": "ready",
+    "idle_warning": "unused for {} minutes: it is released if that goes on",
+    "low_balance": "the balance lasts for {} more minutes",
+    "key_rotated": "another key opens it now: {}",
+    "session_opened": "somebody came in over ssh ({})",
+    "session_closed": "an ssh session ended ({})",
+}
 
 
 def phase(rental: Rental) -> str:
     """Say how a rental is, in a word or two."""
     if rental.phase == "Pending":
-        return rental.pending_reason or "pending"
+        return (rental.pending_reason or "pending").partition(":")[0]
     if rental.phase == "Running":
         return "ready" if rental.ready else "getting ready"
     return {"Terminating": "ending", "Ended": "ended", "Failed": "failed"}[rental.phase]
+
+
+def event(happened: Event) -> str:
+    """Say what happened to a rental."""
+    if happened.kind == "ended":
+        return reasons.sentence(happened.detail)
+    return _EVENTS[happened.kind].format(happened.detail)
 
 
 def duration(ms: int) -> str:

@@ -41,14 +41,14 @@ class Reply:
 
     @property
     def csrf(self) -> str:
-        found = re.search(r'name="csrf" value="([0-9a-f]{64})"', self.text)
+        found = re.search(r'name="csrf" value="([0-9a-f]{96})"', self.text)
         assert found, self.text
         return found[1]
 
     @property
     def shown(self) -> str:
         """What a reader sees, roughly."""
-        body = self.text.partition("<body")[2]
+        body = self.text.partition("</header>")[2]
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
 
 

@@ -1,13 +1,13 @@
-"""One daemon with a real OpenID provider beside it, for all pages of a module."""
+"""One daemon with a real OpenID provider beside it, for all pages; and a real browser."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser, async_playwright
 
 from tests.e2e.dev import eventually, output
 from tests.e2e.serve import free_port, serving, write_config
@@ -17,6 +17,7 @@ from .browser import Site
 PEOPLE = (
     {"sub": "boss", "email": "boss@example.org", "email_verified": True, "name": "The boss"},
     {"sub": "ada", "email": "ada@example.org", "email_verified": True, "name": "Ada"},
+    {"sub": "carol", "email": "carol@example.org", "email_verified": True, "name": "Carol"},
     {"sub": "bob", "email": "bob@trusted.example", "email_verified": True, "name": "Bob"},
     {"sub": "eve", "email": "eve@example.org", "email_verified": False, "name": "Eve"},
     # The provider has given Ada's address to somebody else.
@@ -47,8 +48,9 @@ def provider() -> Iterator[str]:
             process.terminate()
 
 
-@contextmanager
-def _cluster(state: Path) -> Iterator[Path]:
+@pytest.fixture(scope="session")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    state = tmp_path_factory.mktemp("cluster")
     argv = [sys.executable, "-m", "kgpud", "local-cluster", "--state", str(state)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         try:
@@ -59,8 +61,10 @@ def _cluster(state: Path) -> Iterator[Path]:
         assert process.wait(20) == 0
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, provider: str) -> Iterator[Site]:
+@pytest.fixture(scope="session")
+def site(
+    tmp_path_factory: pytest.TempPathFactory, provider: str, kubeconfig: Path
+) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("dashboard")
     (folder / "client.secret").write_text("a secret\n")
     more = f"""
@@ -71,10 +75,20 @@ client_id = "kgpud"
 client_secret_file = "{folder / "client.secret"}"
 approved_domains = ["trusted.example"]
 """
-    with _cluster(folder / "cluster") as kubeconfig:
-        config = write_config(folder, kubeconfig, more, drain=0)
-        site = Site(config, provider)
-        with serving(config):
-            site.kgpud("user", "add", "boss@example.org", "--role", "maintainer")
-            site.kgpud("user", "approve", "boss@example.org")
-            yield site
+    config = write_config(folder, kubeconfig, more, drain=0)
+    site = Site(config, provider)
+    with serving(config):
+        site.kgpud("user", "add", "boss@example.org", "--role", "maintainer")
+        site.kgpud("user", "approve", "boss@example.org")
+        yield site
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # As root Chromium runs without its own sandbox or not at all.
+        browser = await playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        await browser.close()
