@@ -3,8 +3,8 @@
 Objects are `PREFIX/INSTALLATION/KEY` in one bucket.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
 import structlog
@@ -21,6 +21,8 @@ _BLOCK = 1 << 20
 _FINISH_SECONDS = 600.0
 # S3 counts lifetimes in whole days and rounds up: two are never less than our one.
 _RULE_DAYS = 2
+# Kinds of failure that end without us.
+_PASSING = frozenset({"unreachable", "no_bucket", "clock_skew"})
 
 
 class S3Store:
@@ -40,17 +42,18 @@ class S3Store:
             yield cls(client, settings, installation)
 
     async def prepare(self) -> None:
-        """Set the lifecycle rule, a net for what we could not delete; tell of kept versions."""
-        bucket = self._client.bucket
-        try:
+        """Set the lifecycle rule, a net for what we could not delete; tell of kept versions.
+
+        Not every store has these, or lets us have them: R2 has no versions at all.
+        """
+        with self._optional("objects.versions_unknown"):
             versioning = await self._client.call("get_bucket_versioning")
             if versioning.get("Status") == "Enabled":
                 # What we delete would only be hidden.
-                log.error("objects.bucket_keeps_versions", bucket=bucket)
-            if self._sets_rule:
+                log.error("objects.bucket_keeps_versions", bucket=self._client.bucket)
+        if self._sets_rule:
+            with self._optional("objects.no_lifecycle_rule"):
                 await self._set_rule()
-        except StoreFailed as error:
-            log.warning("objects.no_lifecycle_rule", bucket=bucket, cause=str(error))
 
     async def check_room(self, size: int) -> None:
         """Do nothing: a bucket is as large as it is paid for."""
@@ -155,6 +158,16 @@ class S3Store:
             raise
         return [Upload(self._key(one), field(one, "UploadId")) for one in found]
 
+    @contextmanager
+    def _optional(self, event: str) -> Iterator[None]:
+        """Log what the store does not do for us. StoreFailed passes if it may do it later."""
+        try:
+            yield
+        except StoreFailed as error:
+            if error.kind in _PASSING:
+                raise
+            log.warning(event, bucket=self._client.bucket, cause=str(error))
+
     async def _set_rule(self) -> None:
         try:
             answer = await self._client.call("get_bucket_lifecycle_configuration")
@@ -164,7 +177,8 @@ class S3Store:
             answer = {}
         # The rules are one document, and the others' are not ours to lose.
         rules = answer.get("Rules", [])
-        if any(rule.get("ID") == self._rule for rule in rules):
+        others = [rule for rule in rules if rule.get("ID") != self._rule]
+        if any(_prefix(rule) == self._corner for rule in rules if rule not in others):
             return
         ours = {
             "ID": self._rule,
@@ -174,12 +188,17 @@ class S3Store:
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": _RULE_DAYS},
         }
         await self._client.call(
-            "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*rules, ours]}
+            "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*others, ours]}
         )
         log.info("objects.lifecycle_rule_set", bucket=self._client.bucket, rule=self._rule)
 
     def _key(self, line: Mapping[str, Any]) -> str:
         return str(field(line, "Key")).removeprefix(self._corner)
+
+
+def _prefix(rule: Mapping[str, Any]) -> object:
+    # Older answers have it beside the filter.
+    return rule.get("Filter", {}).get("Prefix", rule.get("Prefix"))
 
 
 def _stored(key: str, answer: Mapping[str, Any], size: str) -> Stored:

@@ -8,6 +8,7 @@ import aiohttp
 
 from kgpud.objects.stores import FailureKind, StoreFailed
 
+# A status stands for an answer without a code: a proxy's. botocore says 500 of what is no XML.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _KINDS: Mapping[str, FailureKind] = {
     "AccessDenied": "denied",
@@ -25,6 +26,9 @@ _KINDS: Mapping[str, FailureKind] = {
     "InternalError": "unreachable",
     "ServiceUnavailable": "unreachable",
     "SlowDown": "unreachable",
+    "502": "unreachable",
+    "503": "unreachable",
+    "504": "unreachable",
 }
 
 

@@ -74,7 +74,7 @@ class ObjectStore(Protocol):
     """Where bytes lie. Every method may raise StoreFailed; URLs are secrets."""
 
     async def prepare(self) -> None:
-        """Do once, at the start, what makes the store fit; log what it does not allow."""
+        """Do once what makes the store fit; log what it does not allow. StoreFailed: not yet."""
         ...
 
     async def check_room(self, size: int) -> None:

@@ -36,16 +36,23 @@ class Sweep:
         self._store = store
         self._looking = looking
         self._eraser = eraser
+        self._prepared = False
         self.wanted = asyncio.Event()
 
     async def run(self) -> None:
         """Never returns. What the store or a busy disk does is survived; a bug is raised."""
-        await self._survive(self._store.prepare)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tick())
             while True:
-                await self._survive(self.once)
+                await self._survive(self._round)
                 await self.wanted.wait()
+
+    async def _round(self) -> None:
+        await self.once()
+        # Only now: the store may have been away before.
+        if not self._prepared:
+            await self._store.prepare()
+            self._prepared = True
 
     async def once(self) -> None:
         """Sweep. Raises StoreFailed and StoreUnavailable; what came before them is done."""

@@ -1,5 +1,6 @@
 """What only a bucket has: stores that refuse, go away and come back, rules, ways to name it."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -137,9 +138,34 @@ async def test_the_lifecycle_rule(seaweed: Server, tmp_path: Path) -> None:
         prefix = rules[1]["Filter"]["Prefix"]
         assert prefix.startswith("kgpud/")
         assert f"/{prefix}{got['object_id']}?" in got["get_url"]
+        # Our corner moves, and the rule with it.
+        async with world(tmp_path, on(seaweed.settings, prefix="moved")) as here:
+            await here.store.prepare()
+            rules = (await client.call("get_bucket_lifecycle_configuration"))["Rules"]
+        assert [rule["Filter"]["Prefix"].partition("/")[0] for rule in rules] == ["logs", "moved"]
         await client.call(
             "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [other]}
         )
+
+
+async def test_a_store_that_is_away_at_first_is_made_fit_later(
+    own: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def said(event: str) -> None:
+        out = ""
+        async with asyncio.timeout(20):
+            while event not in out:
+                await asyncio.sleep(0.01)
+                out += capsys.readouterr().out
+
+    own.stop()
+    async with world(tmp_path, on(own.settings)) as here, asyncio.TaskGroup() as group:
+        task = group.create_task(here.transit.sweep.run())
+        await said("objects.sweep_failed")
+        own.start()
+        here.transit.sweep.wanted.set()
+        await said("objects.no_lifecycle_rule")
+        task.cancel()
 
 
 async def test_a_store_without_lifecycle_rules(

@@ -2,8 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,8 @@ from kgpud.objects.stores import StoreFailed
 from tests.objects.servers import credentials
 from tests.objects.world import world
 
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 # What AWS tells of a signature, string to sign and key id included.
 AWS = (
     '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>m</Message>'
@@ -22,11 +24,15 @@ AWS = (
 )
 
 
-@asynccontextmanager
-async def saying(status: int, body: str) -> AsyncIterator[str]:
+def saying(status: int, body: str) -> AbstractAsyncContextManager[str]:
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(status=status, text=body, content_type="application/xml")
 
+    return serving(answer)
+
+
+@asynccontextmanager
+async def serving(answer: Answer) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
@@ -49,6 +55,8 @@ async def saying(status: int, body: str) -> AsyncIterator[str]:
         (500, AWS.format(code="InternalError"), "unreachable", "does not answer"),
         (400, AWS.format(code="AuthorizationHeaderMalformed"), "failed", "failed"),
         (403, "", "denied", "refuses us"),
+        (502, "<html>a proxy's</html>", "unreachable", "does not answer"),
+        (503, "", "unreachable", "does not answer"),
         (200, "no XML at all", "failed", "failed"),
         (200, "<other>well formed</other>", "failed", "failed"),
         # Botocore calls itself until it can't: where that is caught varies.
@@ -79,3 +87,24 @@ async def test_what_a_store_says(
     assert f"StoreFailed: {kind}" in failed["exception"]
     for secret in ("AKIDEXAMPLE", "StringToSign", "wJalrXUtnFEMI"):
         assert secret not in log
+
+
+async def test_a_store_that_knows_no_versions_has_its_rule_set(tmp_path: Path) -> None:
+    """R2 is one of them."""
+    rules: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        if "lifecycle" not in request.query:
+            return web.Response(status=501, text=AWS.format(code="NotImplemented"))
+        if request.method == "PUT":
+            rules.append(await request.text())
+            return web.Response()
+        return web.Response(status=404, text=AWS.format(code="NoSuchLifecycleConfiguration"))
+
+    async with serving(answer) as endpoint:
+        s3 = S3(endpoint=endpoint, bucket="bucket", credentials=credentials(tmp_path))
+        async with world(tmp_path, Objects(store="s3", s3=s3)) as here:
+            await here.store.prepare()
+    (rule,) = rules
+    assert "<Prefix>kgpud/" in rule
+    assert "<Days>2</Days>" in rule
