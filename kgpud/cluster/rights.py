@@ -22,7 +22,7 @@ RIGHTS = (
     # The upgrade is a GET, and since 1.35 Kubernetes asks for both.
     Right("pods/exec", ("create", "get"), "ssh, scp and one-shot commands run through exec"),
     Right("pods/log", ("get",), "users read the log of their pod's first process"),
-    # Not get or list: what a Secret holds, this role can't read.
+    # Not get or list, which the daemon has no use for. (Who may make pods can read them in a pod.)
     Right("secrets", ("create", "delete", "patch"), "in-pod tokens reach pods through Secrets"),
     Right("events", ("list",), "an image that is still being pulled gets more time"),
     Right("nodes", ("list", "watch"), "the menu is what nodes have", everywhere=True),

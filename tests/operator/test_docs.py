@@ -4,7 +4,6 @@ import dataclasses
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +87,8 @@ def test_the_device_plugin_is_told_to_use_cdi_alone() -> None:
     chart = yaml.safe_load((K3S / "nvidia-device-plugin.yaml").read_text())
     values = yaml.safe_load(chart["spec"]["valuesContent"])
     assert values["deviceListStrategy"] == "cdi-cri"
+    # Without it the chart mounts no driver to describe; see its daemonset-device-plugin.yml.
+    assert values["nvidiaDriverRoot"] == "/"
     assert values["gfd"] == {"enabled": True}
 
 
@@ -95,17 +96,6 @@ def test_the_guides_firewall_lines_are_the_files() -> None:
     shown = GUIDE.read_text().split("```nft\n", 1)[1].split("```", 1)[0]
     file = [line.strip() for line in (K3S / "kgpud.nft").read_text().splitlines()]
     assert all(line.strip() in file for line in shown.splitlines())
-
-
-@pytest.mark.root
-@pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_the_firewall_lines_have_no_mistake() -> None:
-    argv = ["nft", "-c", "-f", str(K3S / "kgpud.nft")]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if "Operation not permitted" in done.stderr:
-        pytest.skip("nft may not look at this machine's rules")
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # What users are told that the default image has.
