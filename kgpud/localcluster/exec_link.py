@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 from kgpud.localcluster import exec_frames
@@ -23,10 +24,11 @@ class LinkEndedError(Exception):
     """Nothing can be sent any more."""
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BufferedProtocol):
     """Frames over a connection that an HTTP server has handed over.
 
     `behind` is the server's own protocol, which still wants to know when the connection is lost.
+    `memory` is what all links receive into: each read has been worked on before the next one.
     After `idle_seconds` without a message either way the connection is cut without a word; None
     is never.
     """
@@ -35,15 +37,19 @@ class Link(asyncio.Protocol):
         self,
         transport: asyncio.Transport,
         behind: asyncio.BaseProtocol,
+        memory: memoryview,
         idle_seconds: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._behind = behind
+        self._memory = memory
         self._reader = exec_frames.Reader()
         self._frames: deque[Frame] = deque()
         self._unread = 0
-        self._arrived = asyncio.Event()
+        self._taker: Callable[[bytes | bytearray], bool] | None = None
+        self._stopped: asyncio.Future[bool]
+        self._answering = False
         self._room = asyncio.Event()
         self._room.set()
         self._hung_up = False
@@ -65,16 +71,21 @@ class Link(asyncio.Protocol):
         else:
             self._timers["idle"] = self._loop.call_at(due, self._watch_idleness, seconds)
 
-    def data_received(self, data: bytes) -> None:
-        """Queue the frames in `data`."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give the shared memory to receive into."""
+        del sizehint
+        return self._memory
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand on the frames in what was received, or queue them."""
         if self._hung_up:
             return
-        for frame in self._reader.feed(data):
+        for frame in self._reader.feed(self._memory[:nbytes]):
             self._frames.append(frame)
             self._unread += len(frame.payload) + _FRAME_COST
+        self._hand_on()
         if self._unread > _UNREAD_HIGH_WATER:
             self._transport.pause_reading()
-        self._arrived.set()
 
     def eof_received(self) -> None:
         """Take the client's FIN for its leaving, as the runtime does."""
@@ -86,8 +97,7 @@ class Link(asyncio.Protocol):
         for timer in self._timers.values():
             timer.cancel()
         self._lost.set()
-        self._arrived.set()
-        self._room.set()
+        self.resume_writing()
         self._behind.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -95,46 +105,66 @@ class Link(asyncio.Protocol):
         self._room.clear()
 
     def resume_writing(self) -> None:
-        """Let senders go on."""
+        """Let senders go on, and messages that came behind a ping."""
         self._room.set()
+        self._answering = False
+        self._hand_on()
 
-    async def receive(self) -> bytes | bytearray | None:
-        """Return the next message, or None once the client has `ended`; answers its pings."""
-        while self.ended is None:
-            frame = await self._next()
-            if frame is None:
-                self.ended = Ended.LOST
-            elif frame.opcode == CLOSE:
+    async def flow(self, take: Callable[[bytes | bytearray], bool]) -> bool:
+        """Give messages to `take` until it wants no more; return False once the client has gone.
+
+        How it went is in `ended` then. Its pings are answered in their turn.
+        """
+        self._taker, self._stopped = take, self._loop.create_future()
+        self._hand_on()
+        try:
+            return await self._stopped
+        finally:
+            self._taker = None
+
+    def _hand_on(self) -> None:
+        """Give what is queued to who takes it, as far as that goes."""
+        while self._taker and self._frames and not self._answering:
+            frame = self._frames.popleft()
+            self._unread -= len(frame.payload) + _FRAME_COST
+            if frame.opcode == CLOSE:
                 self.close(bytes(frame.payload))
             elif frame.opcode == PING:
                 self._write(exec_frames.encode(exec_frames.PONG, bytes(frame.payload)))
-                await self._room.wait()
+                self._answering = not self._room.is_set()
             elif frame.is_data:
                 self._last = self._loop.time()
-                return frame.payload
-        return None
-
-    async def _next(self) -> Frame | None:
-        while not self._frames:
-            if self._lost.is_set():
-                return None
-            self._arrived.clear()
-            await self._arrived.wait()
-        frame = self._frames.popleft()
-        self._unread -= len(frame.payload) + _FRAME_COST
+                if not self._taker(frame.payload):
+                    self._stop(more=True)
+        if self._lost.is_set() and not self._frames:
+            self.ended = self.ended or Ended.LOST
+        if self.ended:
+            self._stop(more=False)
         if self._unread <= _UNREAD_HIGH_WATER:
             self._transport.resume_reading()
-        return frame
 
-    async def send(self, frame: bytes) -> None:
-        """Send one frame and wait for room; raises LinkEndedError."""
+    def _stop(self, *, more: bool) -> None:
+        if self._taker and not self._stopped.done():
+            self._stopped.set_result(more)
+        self._taker = None
+
+    def send(self, frames: bytes | memoryview) -> bool:
+        """Send frames; return false where `room` must be awaited before the next ones."""
         self._last = self._loop.time()
-        self._write(frame)
+        self._write(frames)
+        return self._room.is_set() and not self._over
+
+    async def room(self) -> None:
+        """Wait until all that was sent has left; raises LinkEndedError."""
         await self._room.wait()
-        if self._hung_up or self._lost.is_set():
+        if self._over:
             raise LinkEndedError
 
-    def _write(self, frame: bytes) -> None:
+    @property
+    def _over(self) -> bool:
+        return self._hung_up or self._lost.is_set()
+
+    def _write(self, frame: bytes | memoryview) -> None:
         if not (self._hung_up or self._transport.is_closing()):
             self._transport.write(frame)
 

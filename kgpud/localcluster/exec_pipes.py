@@ -1,127 +1,22 @@
-"""The cluster's ends of a command's pipes or terminal, without threads and without copies kept."""
+"""The pipes of a command without a terminal."""
 
-import asyncio
 import contextlib
+import fcntl
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable
 from typing import Self
 
-READ_BYTES = 32768
-_YIELD_EVERY = 32
+SMALL_PIPE = 64 * 1024  # what Linux gives (pipe(7)), and a container runtime
+_LARGE_PIPE = 1024 * 1024
 
 
-async def _once(fd: int, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
-    ready = asyncio.get_running_loop().create_future()
+def widen(fd: int) -> None:
+    """Have a pipe hold more, once it was found full: its two ends wait less for each other.
 
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    add(fd, wake)
-    try:
-        await ready
-    finally:
-        remove(fd)
-
-
-async def chunks(fd: int) -> AsyncIterator[bytes]:
-    """Read a non-blocking descriptor to its end, at most 32 KiB at a time."""
-    loop = asyncio.get_running_loop()
-    count = 0
-    while True:
-        try:
-            data = os.read(fd, READ_BYTES)
-        except BlockingIOError:
-            await _once(fd, loop.add_reader, loop.remove_reader)
-            continue
-        except OSError:  # EIO: the last user of the terminal is gone
-            return
-        if not data:
-            return
-        yield data
-        count += 1
-        if count % _YIELD_EVERY == 0:
-            await asyncio.sleep(0)
-
-
-class Input:
-    """What waits to be written to a command's stdin, in order.
-
-    `feed` never waits; who feeds must `await room()` after it, which bounds what waits to
-    `high_water` bytes and one message. Closes the descriptor when `run` ends, if it is ours.
+    Linux lets a user have so many large ones only (pipe-user-pages-soft), so none is large from
+    its beginning. Where there can't be one, or on a terminal, everything works as well.
     """
-
-    def __init__(self, fd: int, high_water: int, *, is_terminal: bool) -> None:
-        self._fd = fd
-        self._high_water = high_water
-        self._is_terminal = is_terminal
-        self._waiting: deque[memoryview] = deque()
-        self._size = 0
-        self._ended = False
-        self._broken = False
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    def feed(self, data: memoryview) -> None:
-        """Queue bytes; those after the end, or for a command that reads no more, are dropped."""
-        if self._ended or self._broken or not data:
-            return
-        self._waiting.append(data)
-        self._size += len(data)
-        if self._size > self._high_water:
-            self._room.clear()
-        self._changed.set()
-
-    def end(self) -> None:
-        """End stdin after what is queued. On a terminal it does nothing, as in Kubernetes."""
-        if not self._is_terminal:
-            self._ended = True
-            self._changed.set()
-
-    async def room(self) -> None:
-        """Wait until less than the high water is queued."""
-        await self._room.wait()
-
-    async def run(self) -> None:
-        """Write what is fed until the end, or until the command has closed its stdin."""
-        try:
-            while not self._broken and (self._waiting or not self._ended):
-                if self._waiting:
-                    await self._write()
-                else:
-                    self._changed.clear()
-                    await self._changed.wait()
-        finally:
-            self._give_up()
-            if not self._is_terminal:
-                os.close(self._fd)
-
-    async def _write(self) -> None:
-        data = self._waiting[0]
-        try:
-            written = os.write(self._fd, data)
-        except BlockingIOError:
-            loop = asyncio.get_running_loop()
-            await _once(self._fd, loop.add_writer, loop.remove_writer)
-            return
-        except OSError:
-            self._give_up()
-            return
-        self._size -= written
-        if written == len(data):
-            self._waiting.popleft()
-        else:
-            self._waiting[0] = data[written:]
-        if self._size <= self._high_water:
-            self._room.set()
-
-    def _give_up(self) -> None:
-        self._broken = True
-        self._waiting.clear()
-        self._size = 0
-        self._room.set()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
 
 
 class Pipes:

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kgpud.localcluster import exec_frames
+from kgpud.localcluster.exec_frames import Batch
 
+MESSAGE_BYTES = 32 * 1024  # the most output in one message
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
 _CHANNELS = 5
 _CLOSE_CHANNEL = 255
@@ -77,7 +79,7 @@ class Leave(NamedTuple):
     """The server ends the connection, as if the client had closed it."""
 
 
-Action = Stdin | EndStdin | Resize | Stuck | Leave | None
+Action = Stdin | EndStdin | Resize | Stuck | Leave
 
 
 class Talk:
@@ -89,7 +91,7 @@ class Talk:
         # Without a tty nobody takes a size that was translated: the second one waits for ever.
         self._sizes = 1.0 if protocol.translated and not tty else math.inf
 
-    def take(self, message: bytes | bytearray) -> Action:
+    def take(self, message: bytes | bytearray) -> Action | None:
         """Return what a message of the client's asks for; None is nothing."""
         if not message:
             return None
@@ -114,24 +116,30 @@ class Talk:
         except binascii.Error:
             return memoryview(b"")
 
-    def _close(self, message: bytes | bytearray) -> Action:
+    def _close(self, message: bytes | bytearray) -> Action | None:
         if len(message) != 2 or message[1] >= _CHANNELS:  # noqa: PLR2004  (255 and the channel)
             return Leave()
         return EndStdin() if message[1] == STDIN and self._stdin else None
 
-    def _resize(self, body: bytes) -> Action:
+    def _resize(self, body: bytes) -> Action | None:
         if self._sizes < 1:
             return Stuck()
         size = _size(body)
         self._sizes = 0 if size is None else self._sizes - 1
         return size if size and size.rows and size.columns else None
 
-    def encode(self, channel: int, data: bytes) -> bytes:
+    def encode(self, channel: int, data: bytes | memoryview) -> bytes:
         """Return the frame that carries `data` to the client."""
         if self._protocol.base64:
             text = b"%d%s" % (channel, base64.b64encode(data))
             return exec_frames.encode(exec_frames.TEXT, text)
         return exec_frames.encode(exec_frames.BINARY, bytes((channel,)) + data)
+
+    def frames(self, channel: int, batch: Batch, size: int) -> bytes | memoryview:
+        """Return the frames that carry the `size` bytes in `batch`, valid until its next use."""
+        if self._protocol.base64:
+            return b"".join(self.encode(channel, data) for data in batch.payloads(size))
+        return batch.framed(exec_frames.BINARY, channel, size)
 
 
 def _size(body: bytes) -> Resize | None:

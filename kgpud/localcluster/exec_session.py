@@ -8,9 +8,22 @@ import struct
 import termios
 from collections.abc import Sequence
 
-from kgpud.localcluster import exec_pipes, exec_status
+from kgpud.localcluster import exec_status
 from kgpud.localcluster.errors import ExecRefusedError, SandboxError
-from kgpud.localcluster.exec_protocol import STDERR, STDOUT, EndStdin, Resize, Stdin, Stuck
+from kgpud.localcluster.exec_frames import Batch
+from kgpud.localcluster.exec_input import Input
+from kgpud.localcluster.exec_output import Output
+from kgpud.localcluster.exec_pipes import Pipes
+from kgpud.localcluster.exec_protocol import (
+    MESSAGE_BYTES,
+    STDERR,
+    STDOUT,
+    Action,
+    EndStdin,
+    Resize,
+    Stdin,
+    Stuck,
+)
 from kgpud.localcluster.exec_stream import Asked, Stream
 from kgpud.localcluster.sandbox import Running, Sandbox
 
@@ -19,6 +32,7 @@ from kgpud.localcluster.sandbox import Running, Sandbox
 _TRANSLATED_HIGH_WATER = 4 << 20
 _RUNTIMES_HIGH_WATER = 64 << 10
 _KILLED = 137
+_MESSAGES = 16  # of output, in one read and one write
 
 
 class Session:
@@ -59,7 +73,7 @@ class Session:
 
     async def _on_pipes(self) -> int:
         asked = self._asked
-        with exec_pipes.Pipes(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr) as pipes:
+        with Pipes(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr) as pipes:
             running = await self._sandbox.execute(asked.argv, pipes.theirs)
             pipes.close_theirs()
             stdin = pipes.take_stdin()
@@ -68,47 +82,61 @@ class Session:
             outputs = [(channel, fd) for channel, fd in both if fd is not None]
             return await self._copy(running, outputs, given)
 
-    def _input(self, fd: int) -> exec_pipes.Input:
+    def _input(self, fd: int) -> Input:
         translated = self._asked.protocol.translated
         high_water = _TRANSLATED_HIGH_WATER if translated else _RUNTIMES_HIGH_WATER
-        return exec_pipes.Input(fd, high_water, is_terminal=self._asked.tty)
+        return Input(fd, high_water, is_terminal=self._asked.tty)
 
     async def _copy(
         self,
         running: Running,
         outputs: Sequence[tuple[int | None, int]],
-        given: exec_pipes.Input | None,
+        given: Input | None,
     ) -> int:
         """Copy until all outputs have ended and the code is known; return the code."""
-        async with asyncio.TaskGroup() as group:
-            inward = [group.create_task(self._receive(running, given))]
+        try:
+            async with asyncio.TaskGroup() as group:
+                inward = group.create_task(self._receive(running, given))
+                async with asyncio.TaskGroup() as outward:
+                    for channel, fd in outputs:
+                        outward.create_task(self._pump(channel, fd))
+                code = await asyncio.shield(running.code)
+                inward.cancel()
+        finally:
             if given is not None:
-                inward.append(group.create_task(given.run()))
-            async with asyncio.TaskGroup() as outward:
-                for channel, fd in outputs:
-                    outward.create_task(self._pump(channel, fd))
-            code = await asyncio.shield(running.code)
-            for task in inward:
-                task.cancel()
+                given.close()
         return code
 
     async def _pump(self, channel: int | None, fd: int) -> None:
-        async for data in exec_pipes.chunks(fd):
-            if channel is not None and not await self._stream.output(channel, data):
-                return
+        batch = Batch(_MESSAGES, MESSAGE_BYTES)
 
-    async def _receive(self, running: Running, given: exec_pipes.Input | None) -> None:
+        def take(size: int) -> bool:
+            return channel is None or self._stream.output(channel, batch, size)
+
+        output = Output(fd, batch.gaps, take)
+        while await output.flow() and await self._stream.wanted():
+            pass
+
+    async def _receive(self, running: Running, given: Input | None) -> None:
         """Do what the client's messages ask for until it goes; then stdin has ended."""
-        async for action in self._stream.actions():
+        stuck = False
+
+        def act(action: Action) -> bool:
+            nonlocal stuck
+            stuck = isinstance(action, Stuck)
             if isinstance(action, Stdin) and given is not None:
-                given.feed(action.data)
-                await given.room()
-            elif isinstance(action, EndStdin) and given is not None:
+                return given.feed(action.data)
+            if isinstance(action, EndStdin) and given is not None:
                 given.end()
             elif isinstance(action, Resize) and running.master is not None:
                 _resize(running.master, action)
-            elif isinstance(action, Stuck):
+            return not stuck
+
+        while await self._stream.flow(act):
+            if stuck:
                 return
+            if given is not None:
+                await given.room()
         if given is not None:
             given.end()
         if self._stream.kills:

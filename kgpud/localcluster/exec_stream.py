@@ -1,9 +1,10 @@
 """What a client of an exec sees from its first message to the close; knows nothing of the pod."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kgpud.localcluster import exec_status
+from kgpud.localcluster.exec_frames import Batch
 from kgpud.localcluster.exec_link import Ended, Link, LinkEndedError
 from kgpud.localcluster.exec_protocol import ERROR, STDERR, STDOUT, Action, Leave, Protocol, Talk
 
@@ -36,28 +37,38 @@ class Stream:
 
     async def begin(self) -> None:
         """Say that the stream is there."""
-        await self.output(self._first, b"")
+        await self._say(self._first, b"")
 
-    async def output(self, channel: int, data: bytes) -> bool:
-        """Send output; false when no more of it is wanted, so that the command blocks on it.
+    def output(self, channel: int, batch: Batch, size: int) -> bool:
+        """Send the `size` bytes of output in `batch`; false where `wanted` must be asked first."""
+        return self._link.send(self._talk.frames(channel, batch, size))
+
+    async def wanted(self) -> bool:
+        """Wait for room; false when no more output is wanted, so that the command blocks on it.
 
         When its client has closed, a translator reads on and drops what it reads; the runtime
         doesn't, and neither do when the connection is lost.
         """
         try:
-            await self._link.send(self._talk.encode(channel, data))
+            await self._link.room()
         except LinkEndedError:
             return self._protocol.translated and self._link.ended is Ended.CLOSED
         return True
 
-    async def actions(self) -> AsyncIterator[Action]:
-        """Yield what the client asks for, message by message, until it has left."""
-        while (message := await self._link.receive()) is not None:
+    async def _say(self, channel: int, data: bytes) -> None:
+        self._link.send(self._talk.encode(channel, data))
+        await self.wanted()
+
+    async def flow(self, act: Callable[[Action], bool]) -> bool:
+        """Pass what is asked for to `act` until that wants no more; return False if it has left."""
+
+        def take(message: bytes | bytearray) -> bool:
             action = self._talk.take(message)
             if isinstance(action, Leave):
                 self._link.close()
-            elif action is not None:
-                yield action
+            return action is None or act(action)
+
+        return await self._link.flow(take)
 
     @property
     def kills(self) -> bool:
@@ -77,6 +88,6 @@ class Stream:
     async def end(self, status: bytes) -> None:
         """Send the status, if there is one, and close; returns when the connection is gone."""
         if status:
-            await self.output(ERROR, status)
+            await self._say(ERROR, status)
         self._link.hang_up()
         await self._link.wait_closed()

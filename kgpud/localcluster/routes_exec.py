@@ -18,6 +18,7 @@ from kgpud.localcluster.exec_stream import Asked, Stream
 from kgpud.localcluster.routes_pods import container_name, sandbox_of
 
 _IDLE_SECONDS = 4 * 3600.0
+_READ_BYTES = 1024 * 1024
 _VERSION = "13"
 _NO_STREAMS = "you must specify at least 1 of stdin, stdout, stderr"
 
@@ -48,6 +49,7 @@ class Execs:
         self._cluster = cluster
         self._options = options
         self._links: set[Link] = set()
+        self._memory = memoryview(bytearray(_READ_BYTES))
 
     async def execute(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a websocket and run a command in a pod."""
@@ -93,7 +95,7 @@ class Execs:
         idle_seconds = None if protocol.translated else self._options.idle_seconds
         if request.transport is None:
             raise ConnectionResetError
-        link = Link(request.transport, request.protocol, idle_seconds)
+        link = Link(request.transport, request.protocol, self._memory, idle_seconds)
         request.transport.write("\r\n".join((*lines, "", "")).encode())
         return link
 

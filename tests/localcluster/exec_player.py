@@ -213,18 +213,22 @@ class Player:
         has_parent = row["ev"] != "ps"
         numbers = re.findall(r"\d{6}", self._rows[0]["path"])
         wanted = exec_account.processes(row["ps"], has_parent=has_parent)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + WITHIN
-        got: list[str] | None = None
-        while got != wanted and loop.time() < deadline:
-            got = await self._ps(numbers[0], has_parent)
-            await asyncio.sleep(0.1)
+        got = await self._eventually(wanted, numbers[0], has_parent)
         if self.wanted.end != "open":
             await asyncio.sleep(PAUSE)
-            got = await self._ps(numbers[0], has_parent)
-        assert got is not None
+            got = await self._eventually(wanted, numbers[0], has_parent)
         self.wanted.processes.append(wanted)
         self.got.processes.append(got)
+
+    async def _eventually(self, wanted: list[str], number: str, has_parent: bool) -> list[str]:
+        """Look until `wanted` is seen: a look in the middle of a fork sees its parent twice."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + WITHIN
+        while True:
+            got = await self._ps(number, has_parent)
+            if got == wanted or loop.time() > deadline:
+                return got
+            await asyncio.sleep(0.1)
 
     async def _ps(self, number: str, has_parent: bool) -> list[str]:
         columns = "pid=,ppid=,stat=,args=" if has_parent else "pid=,stat=,etimes=,args="

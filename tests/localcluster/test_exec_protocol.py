@@ -6,8 +6,18 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.websocket import Parser
 from kgpud.localcluster import exec_protocol
-from kgpud.localcluster.exec_frames import BINARY, CLOSE, MAX_PAYLOAD, PING, Frame, Reader, encode
+from kgpud.localcluster.exec_frames import (
+    BINARY,
+    CLOSE,
+    MAX_PAYLOAD,
+    PING,
+    Batch,
+    Frame,
+    Reader,
+    encode,
+)
 from kgpud.localcluster.exec_protocol import EndStdin, Leave, Protocol, Resize, Stdin, Stuck, Talk
 
 V4, V5 = (exec_protocol.choose([f"{one}.channel.k8s.io"]) for one in ("v4", "v5"))
@@ -60,6 +70,23 @@ def test_what_cant_be_read_on_is_a_close() -> None:
     assert read(masked(CLOSE, b"\x0b\xb8why") + masked(BINARY, b"x"), []) == [
         Frame(CLOSE, b"\x03\xe8")
     ]
+
+
+@given(st.integers(1, 5), st.integers(126, 300), st.data())
+def test_what_one_read_brought_goes_out_as_many_messages(
+    count: int, size: int, data: st.DataObject
+) -> None:
+    batch = Batch(count, size)
+    for channel in (1, 2, 1):
+        sent = data.draw(st.binary(min_size=1, max_size=count * size))
+        for at, gap in enumerate(batch.gaps):
+            piece = sent[at * size : (at + 1) * size]
+            gap[: len(piece)] = piece
+        assert b"".join(batch.payloads(len(sent))) == sent
+        messages = Parser().feed(batch.framed(BINARY, channel, len(sent)))
+        assert {(opcode, body[0]) for opcode, body in messages} == {(BINARY, channel)}
+        assert b"".join(body[1:] for _, body in messages) == sent
+        assert max(len(body) for _, body in messages) <= size + 1
 
 
 names = st.sampled_from(
