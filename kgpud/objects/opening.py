@@ -19,6 +19,7 @@ from kgpud.objects.service import Objects
 from kgpud.objects.signing import Signer
 from kgpud.objects.stores import ObjectStore
 from kgpud.objects.sweep import Sweep
+from kgpud.objects.uploads import Uploads
 from store.db import Database
 
 
@@ -75,7 +76,7 @@ def build(db: Database, clock: Clock, store: ObjectStore, settings: Settings) ->
     checksums = Checksums(db, clock, store, eraser)
     looking = Looking(db, clock, store, limits, checksums, eraser)
     return Transit(
-        objects=Objects(db, clock, store, limits, looking, eraser),
+        objects=Objects(db, clock, store, limits, Uploads(db, clock, store), looking, eraser),
         sweep=Sweep(db, clock, store, looking, eraser),
         checksums=checksums,
         admission=Admission(db, clock, limits),

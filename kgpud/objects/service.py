@@ -1,7 +1,6 @@
 """Transit objects as users see them: asked for, found, finished, deleted."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -9,39 +8,17 @@ from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.objects.erasing import Eraser
 from kgpud.objects.looking import Looking
-from kgpud.objects.plan import Limits, Wish, admit, draft, slots
+from kgpud.objects.plan import Limits, Wish, admit, draft
 from kgpud.objects.side_by_side import side_by_side
-from kgpud.objects.stores import (
-    GET_SECONDS,
-    PUT_SECONDS,
-    ObjectStore,
-    Part,
-    Slot,
-    UploadGone,
-)
+from kgpud.objects.stores import GET_SECONDS, ObjectStore
 from kgpud.objects.telling import check_there, told
+from kgpud.objects.ticket import Ticket, window
+from kgpud.objects.uploads import Uploads
 from store import accounts, objects
 from store.db import Connection, Database
 from store.objects import ObjectEnd, TransitObject
 
 log = structlog.get_logger()
-
-_NAMED = 20
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """An object with the URLs that go with its state, and when these die.
-
-    One that is pending has a `put_url`, or the `parts` that are still to come; one that is ready
-    has a `get_url`.
-    """
-
-    object: TransitObject
-    until: int
-    put_url: str | None = field(default=None, repr=False)
-    get_url: str | None = field(default=None, repr=False)
-    parts: Sequence[tuple[Slot, str]] = field(default=(), repr=False)
 
 
 class Objects:
@@ -53,12 +30,14 @@ class Objects:
         clock: Clock,
         store: ObjectStore,
         limits: Limits,
+        uploads: Uploads,
         looking: Looking,
         eraser: Eraser,
     ) -> None:
         self._db = db
         self._clock = clock
         self._store = store
+        self._uploads = uploads
         self._looking = looking
         self._eraser = eraser
         self.limits = limits
@@ -90,7 +69,7 @@ class Objects:
         log.info("object.created", object=o.object_id, account=account_id, size=wish.size)
         try:
             with told():
-                return await self._upload_ticket(o)
+                return await self._uploads.begin(o)
         except UserError:
             async with self._db.transaction() as tx:
                 await objects.remove(tx, o.object_id)
@@ -104,8 +83,8 @@ class Objects:
         o = await self._there(account_id, object_id)
         with told():
             if o.etag is None and o.part_bytes is None:
-                return await self._upload_ticket(o)
-            return await self._pending_ticket(o)
+                return await self._uploads.begin(o)
+            return await self._uploads.go_on(o)
 
     async def list(
         self, account_id: str, before: tuple[int, str] | None, limit: int
@@ -130,8 +109,8 @@ class Objects:
             o = await self._looking.look_and_wait(o)
             check_there(o, self._clock.now_ms())
             if o.ready_at is None:
-                return await self._pending_ticket(o)
-            seconds, until = self._window(o, GET_SECONDS)
+                return await self._uploads.go_on(o)
+            seconds, until = window(o, GET_SECONDS, self._clock.now_ms())
             return Ticket(o, until, get_url=await self._store.get_url(object_id, seconds))
 
     async def complete(self, account_id: str, object_id: str) -> Ticket:
@@ -139,11 +118,13 @@ class Objects:
 
         Raises as `get`, and UPLOAD_INCOMPLETE.
         """
-        o = await self._there(account_id, object_id)
-        if o.etag is None and o.upload_id is not None:
-            with told():
-                await self._finish(o, o.upload_id)
-        ticket = await self.get(account_id, object_id)
+        await self._there(account_id, object_id)
+        async with self._uploads.finishing(object_id):
+            o = await self._there(account_id, object_id)
+            if o.etag is None and o.upload_id is not None:
+                with told():
+                    await self._uploads.finish(o, o.upload_id)
+            ticket = await self.get(account_id, object_id)
         if ticket.object.etag is None:
             raise UserError(Code.UPLOAD_INCOMPLETE, "nothing whole was uploaded yet")
         return ticket
@@ -173,51 +154,6 @@ class Objects:
             ended = [o for o in await objects.not_gone(rx) if o.account_id == account_id]
         await side_by_side(self._eraser.try_erase, ended)
 
-    async def _upload_ticket(self, o: TransitObject) -> Ticket:
-        seconds, until = self._window(o, PUT_SECONDS)
-        if o.part_bytes is None:
-            url = await self._store.put_url(o.object_id, o.declared_bytes, seconds)
-            return Ticket(o, until, put_url=url)
-        upload_id = o.upload_id
-        if upload_id is None:
-            upload_id = await self._store.begin_upload(o.object_id)
-            async with self._db.transaction() as tx:
-                await objects.set_upload(tx, o.object_id, upload_id)
-        there = {part.number for part in await self._store.parts(o.object_id, upload_id)}
-        missing = [slot for slot in slots(o) if slot.number not in there]
-        parts = [
-            (slot, await self._store.part_url(o.object_id, upload_id, slot, seconds))
-            for slot in missing
-        ]
-        return Ticket(replace(o, upload_id=upload_id), until, parts=parts)
-
-    async def _pending_ticket(self, o: TransitObject) -> Ticket:
-        """Return fresh URLs for the parts that are missing; a single PUT has but the first one."""
-        if o.part_bytes is None or o.etag is not None:
-            return Ticket(o, self._clock.now_ms())
-        try:
-            return await self._upload_ticket(o)
-        except UploadGone:
-            await self._begin_again(o)
-            return await self._upload_ticket(replace(o, upload_id=None))
-
-    async def _finish(self, o: TransitObject, upload_id: str) -> None:
-        try:
-            parts = await self._store.parts(o.object_id, upload_id)
-            _check_complete(o, parts)
-            await self._store.finish_upload(o.object_id, upload_id, parts)
-        except UploadGone:
-            # Finished by a call whose answer was lost? Then the object is there.
-            if await self._store.head(o.object_id) is None:
-                await self._begin_again(o)
-                raise UserError(
-                    Code.UPLOAD_INCOMPLETE, "the store gave the parts up; send all of them again"
-                ) from None
-
-    async def _begin_again(self, o: TransitObject) -> None:
-        async with self._db.transaction() as tx:
-            await objects.set_upload(tx, o.object_id, None)
-
     async def _there(self, account_id: str, object_id: str) -> TransitObject:
         o = await self._owned(account_id, object_id)
         check_there(o, self._clock.now_ms())
@@ -226,26 +162,6 @@ class Objects:
     async def _owned(self, account_id: str, object_id: str) -> TransitObject:
         async with self._db.reading() as rx:
             return await _owned(rx, account_id, object_id)
-
-    def _window(self, o: TransitObject, seconds: int) -> tuple[int, int]:
-        """Return for how many seconds a URL is good, and until when: never beyond expires_at."""
-        now = self._clock.now_ms()
-        # Whole seconds are all that S3 knows; the last fraction of one is nobody's.
-        seconds = min(seconds, (o.expires_at - now) // 1000)
-        if seconds <= 0:
-            raise UserError(Code.OBJECT_EXPIRED, "this object's 24 hours are over")
-        return seconds, now + seconds * 1000
-
-
-def _check_complete(o: TransitObject, parts: Sequence[Part]) -> None:
-    there = {part.number: part.size for part in parts}
-    wanted = slots(o)
-    missing = [str(slot.number) for slot in wanted if there.get(slot.number) != slot.size]
-    if missing:
-        named = ", ".join(missing[:_NAMED]) + (" …" if len(missing) > _NAMED else "")
-        raise UserError(
-            Code.UPLOAD_INCOMPLETE, f"{len(missing)} of {len(wanted)} parts are missing: {named}"
-        )
 
 
 async def _owned(conn: Connection, account_id: str, object_id: str) -> TransitObject:

@@ -1,5 +1,6 @@
 """Answers of stores that no local server gives: a small one that says what it is told to."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +13,7 @@ from aiohttp import web
 from kgpud.object_settings import S3, Objects
 from kgpud.objects.stores import StoreFailed
 from tests.objects.servers import credentials
-from tests.objects.world import world
+from tests.objects.world import small, world
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -108,3 +109,59 @@ async def test_a_store_that_knows_no_versions_has_its_rule_set(tmp_path: Path) -
     (rule,) = rules
     assert "<Prefix>kgpud/" in rule
     assert "<Days>2</Days>" in rule
+
+
+class Busy:
+    """A store that makes an object of its parts slowly, and lists none of them meanwhile."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        self.sizes: list[int] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        whole = self.go_on.is_set()
+        if request.method == "HEAD":
+            size = str(sum(self.sizes))
+            head = {"ETag": '"whole"', "Content-Length": size}
+            return web.Response(headers=head) if whole else web.Response(status=404)
+        if request.method == "POST" and "uploads" in request.query:
+            return _xml("InitiateMultipartUploadResult", "<UploadId>one</UploadId>")
+        if request.method == "POST":
+            self.begun.set()
+            await self.go_on.wait()
+            return _xml("CompleteMultipartUploadResult", "<ETag>whole</ETag>")
+        if "uploadId" not in request.query:
+            return _xml("ListBucketResult", "")
+        if whole:
+            return web.Response(status=404, text=AWS.format(code="NoSuchUpload"))
+        sizes = [] if self.begun.is_set() else self.sizes
+        lines = [
+            f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>x</ETag></Part>"
+            for number, size in enumerate(sizes, start=1)
+        ]
+        return _xml("ListPartsResult", "".join(lines))
+
+
+async def test_nobody_sends_parts_again_while_they_are_put_together(tmp_path: Path) -> None:
+    store = Busy()
+    async with serving(store.answer) as endpoint:
+        s3 = S3(endpoint=endpoint, bucket="bucket", credentials=credentials(tmp_path))
+        async with world(tmp_path, small(Objects(store="s3", s3=s3))) as here:
+            made = await here.create(size_bytes=7 << 20)
+            store.sizes = [part["size_bytes"] for part in made["parts"]]
+            complete = f"/{made['object_id']}/complete"
+            async with asyncio.TaskGroup() as group:
+                first = group.create_task(here.call("POST", complete))
+                await store.begun.wait()
+                # The first answer was lost: a client asks again.
+                again = group.create_task(here.call("POST", complete))
+                pending = (await here.get(made)).body
+                assert (pending["state"], pending["parts"]) == ("pending", [])
+                store.go_on.set()
+            for reply in (first.result(), again.result()):
+                assert (reply.status, reply.body["state"]) == (200, "ready")
+
+
+def _xml(name: str, inner: str) -> web.Response:
+    text = f"<{name}>{inner}</{name}>"
+    return web.Response(text=text, content_type="application/xml")

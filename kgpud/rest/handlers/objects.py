@@ -5,7 +5,8 @@ from typing import Any
 from kgpud.clock import rfc3339
 from kgpud.errors import Code, UserError
 from kgpud.objects.plan import Wish
-from kgpud.objects.service import Objects, Ticket
+from kgpud.objects.service import Objects
+from kgpud.objects.ticket import Ticket
 from kgpud.rest.call import Call
 from kgpud.rest.shapes.objects import (
     CreateObject,
