@@ -68,11 +68,16 @@ class Accounts:
             approved_at=None,
         )
 
-    async def approve(self, email_or_id: str, who: str) -> Account:
-        """Let the account rent; its trial credits come with the first approval only."""
+    async def approve(self, email_or_id: str, who: str, *, only_pending: bool = False) -> Account:
+        """Let the account rent; its trial credits come with the first approval only.
+
+        With `only_pending` one that somebody has decided about meanwhile stays as it is.
+        """
         now = self._clock.now_ms()
         async with self._db.transaction() as tx:
             account = await _living(tx, email_or_id)
+            if only_pending and account.status != "pending":
+                return account
             await accounts.set_status(tx, account.account_id, "approved", now)
             if account.approved_at is None and self._trial_credits > 0:
                 await ledger.add(

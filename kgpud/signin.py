@@ -5,6 +5,7 @@ What a link or a browser holds are 256 random bits; the store has their SHA-256 
 
 import hashlib
 import secrets
+import unicodedata
 from dataclasses import dataclass
 
 import structlog
@@ -81,7 +82,8 @@ class SignIns:
         account = await self._account_of(identity)
         domain = account.email.rpartition("@")[2].lower()
         if account.status == "pending" and domain in self._domains:
-            await self._accounts.approve(account.account_id, f"domain {domain}")
+            who = f"domain {domain}"
+            await self._accounts.approve(account.account_id, who, only_pending=True)
         async with self._db.transaction() as tx:
             return await self._begin(tx, account.account_id, identity.issuer)
 
@@ -112,11 +114,13 @@ class SignIns:
         Connect Core 5.7 calls issuer and subject alone stable.
         """
         issuer, subject = identity.issuer, identity.subject
+        # One spelling of an address, or each would have trial credits of its own.
+        email = unicodedata.normalize("NFC", identity.email.strip()).lower()
         async with self._db.transaction() as tx:
             bound = await signins.account_of_identity(tx, issuer, subject)
-            account = await accounts.find(tx, bound or identity.email)
+            account = await accounts.find(tx, bound or email)
             if account is None:
-                account = self._accounts.draft(identity.email, identity.name)
+                account = self._accounts.draft(email, identity.name)
                 await accounts.insert(tx, account)
                 log.info("account.added", account=account.account_id, role=account.role)
             elif bound is None and await signins.has_identity(tx, issuer, account.account_id):

@@ -40,7 +40,8 @@ async def decide(visit: Visit) -> Answer:
     account_id, accounts = visit.path["account_id"], visit.services.accounts
     match visit.form.get("do"):
         case "approve":
-            await accounts.approve(account_id, who)
+            # A page may be old, and the account suspended by now.
+            await accounts.approve(account_id, who, only_pending=True)
         case "suspend" if account_id != visit.account.account_id:
             await accounts.suspend(account_id, who)
         case "reinstate":

@@ -25,7 +25,6 @@ from kgpud.signin import Identity
 
 log = structlog.get_logger()
 
-_SECONDS = 10.0
 _ANSWER_BYTES = 256 * 1024
 _KNOWN_SECONDS = 3600.0
 _LEEWAY_SECONDS = 60
@@ -63,12 +62,14 @@ class Provider:
     issuer: str
     client_id: str
     client_secret: str | None = field(repr=False)
+    #: How long it may take over all that one step of a sign-in asks of it.
+    seconds: float = 10.0
     _known: tuple[float, Claims] | None = field(default=None, repr=False)
 
     async def address(self, flow: str, redirect_uri: str) -> str:
         """Return where to send the browser. Raises UserError SIGN_IN_FAILED."""
         try:
-            async with _session() as http:
+            async with self._session() as http:
                 about = await self._about(http)
         except (aiohttp.ClientError, TimeoutError, _ProviderError) as error:
             raise _failed(self.issuer, error) from error
@@ -98,7 +99,7 @@ class Provider:
         if "code" not in answer:
             raise UserError(Code.SIGN_IN_FAILED, "the provider did not sign you in: try again")
         try:
-            async with _session() as http:
+            async with self._session() as http:
                 about = await self._about(http)
                 tokens = await self._redeem(http, about, flow, answer["code"], redirect_uri)
                 claims = await self._checked(http, about, flow, tokens)
@@ -106,6 +107,9 @@ class Provider:
         except (aiohttp.ClientError, TimeoutError, JoseError, _ProviderError) as error:
             raise _failed(self.issuer, error) from error
         return _identity(self.issuer, claims)
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.seconds))
 
     async def _about(self, http: aiohttp.ClientSession) -> Claims:
         """Return the discovery document, at most an hour old."""
@@ -139,14 +143,15 @@ class Provider:
             "code_verifier": _derived(flow, "verifier"),
         }
         methods = about.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        auth = None
+        headers = {}
         if self.client_secret is not None and "client_secret_basic" in methods:
             # Encoded as a form's fields (RFC 6749, 2.3.1): an id may hold a colon.
-            auth = aiohttp.BasicAuth(quote_plus(self.client_id), quote_plus(self.client_secret))
+            login, password = quote_plus(self.client_id), quote_plus(self.client_secret)
+            headers["Authorization"] = aiohttp.encode_basic_auth(login, password)
         elif self.client_secret is not None:
             form["client_secret"] = self.client_secret
         url = about["token_endpoint"]
-        async with http.post(url, data=form, auth=auth, allow_redirects=False) as response:
+        async with http.post(url, data=form, headers=headers, allow_redirects=False) as response:
             tokens = await _json(response)
         if not isinstance(tokens.get("id_token"), str):
             raise _ProviderError("no id_token")
@@ -189,10 +194,6 @@ def _keys(told: Claims) -> KeySet:
         return KeySet.import_key_set(dict(told))  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError) as error:
         raise _ProviderError("its keys are none") from error
-
-
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS))
 
 
 async def _get(
