@@ -23,6 +23,12 @@ PEOPLE = (
     # The provider has given Ada's address to somebody else.
     {"sub": "mallory", "email": "ada@example.org", "email_verified": True, "name": "Mallory"},
     {
+        "sub": "evil",
+        "email": '"><img/src=x/onerror=owned=1>@trusted.example',
+        "email_verified": True,
+        "name": "\"'><img src=x onerror=owned=1><script>owned=1</script>",
+    },
+    {
         "sub": "script",
         "email": "s@trusted.example",
         "email_verified": True,
