@@ -24,6 +24,7 @@ from gateway.owner import Owner
 from gateway.protocols import Core
 from gateway.session import Session
 from gateway.settings import Keepalive
+from gateway.turns import Turns
 
 _FAREWELL_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
@@ -60,6 +61,7 @@ class Bastion:
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._cuts = Cuts()
         self._buffers = Buffers()
+        self._turns = Turns()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         # asyncssh tells every command at INFO.
         logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -137,7 +139,7 @@ class Bastion:
         assert self._options is not None
         loop = asyncio.get_running_loop()
         connection = Connection(
-            loop, self._options, self._core, self._buffers, self._admission, visit
+            loop, self._options, self._core, self._buffers, self._turns, self._admission, visit
         )
         self._connections.add(connection)
         return connection

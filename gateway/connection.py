@@ -23,6 +23,7 @@ from gateway.admission import Admission, Pace, Visit
 from gateway.buffers import Buffers
 from gateway.fastpath import FastPath
 from gateway.protocols import Core, Route
+from gateway.turns import Turns
 from gateway.userauth import AuthRequest
 
 log = structlog.get_logger()
@@ -43,10 +44,11 @@ class Connection(FastPath):
         options: asyncssh.SSHServerConnectionOptions,
         core: Core,
         buffers: Buffers,
+        turns: Turns,
         admission: Admission,
         visit: Visit,
     ) -> None:
-        super().__init__(loop, options, buffers)
+        super().__init__(loop, options, buffers, turns)
         self._core = core
         self._admission = admission
         self._visit = visit

@@ -22,8 +22,10 @@ from gateway.buffers import Buffers
 from gateway.cipher import TAG, Gcm
 from gateway.flow import Flow
 from gateway.outflow import Outflow
+from gateway.turns import SLICE, SLOW, Turns
 
 MAX_DEFERRED = 1000  # packets of ours that wait for the end of a key exchange
+MAX_BEFORE_LOGIN = 100  # packets; a client with ten keys sends some thirty
 _SLOW_READ = 32 * 1024  # asyncssh copies all it holds for every packet
 _MAX_HELD = 512 * 1024  # bytes that wait for a packet in work
 
@@ -41,9 +43,12 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         buffers: Buffers,
+        turns: Turns,
     ) -> None:
-        super().__init__(loop, options, buffers)
+        super().__init__(loop, options, buffers, turns)
         self._later = memoryview(b"")  # what follows `_inpbuf`
+        self._slice = SLICE  # what this turn may still cost
+        self._in_line = False
 
     # What the event loop does.
 
@@ -60,22 +65,54 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
         else:
             self._later = memoryview(b"".join((self._later, received)))
         self._recv_data()
-        if self._held() > _MAX_HELD:
-            self.hold_reading("a packet in work")
+
+    def resume_writing(self) -> None:
+        """Go on sending, and with what was received before the client stopped reading."""
+        super().resume_writing()
+        if self._held():
+            self._recv_data()
 
     # What asyncssh's receive loop calls, between two packets.
 
     def _recv_data(self) -> None:
+        """Work on what is there, a slice of it; the rest takes its turn among everybody's."""
+        if self._in_line or self.replies_unread:
+            return
+        self._slice = SLICE
         super()._recv_data()
-        while self._later and self._transport and not self._packet_in_work():
+        while self._later and self._may_go_on():
             self._inpbuf += self._later[:_SLOW_READ]
             self._later = self._later[_SLOW_READ:]
             super()._recv_data()
+        self._plan_the_rest()
+
+    def _plan_the_rest(self) -> None:
+        """Stand in line with what is left, and read no more meanwhile."""
+        waits = self._packet_in_work() or self.replies_unread
+        if self._slice <= 0 and self._held() and self._transport and not waits:
+            self._in_line = True
+            self._turns.join(self._go_on)
+        if self._in_line or (waits and self._held() > _MAX_HELD):
+            self.hold_reading("packets to work on")
+        else:
+            self.release_reading("packets to work on")
+
+    def _may_go_on(self) -> bool:
+        return self._slice > 0 and self._transport is not None and not self._packet_in_work()
+
+    def _go_on(self) -> None:
+        self._in_line = False
+        self._recv_data()
 
     def _recv_pkthdr(self) -> bool:
+        if self._slice <= 0 or self.replies_unread:
+            return False
         if len(self._deferred_packets) > MAX_DEFERRED:
             raise ProtocolError("Too many requests during a key exchange")
+        if self._recv_seq > MAX_BEFORE_LOGIN and not self._auth_complete:
+            raise ProtocolError("Too many packets before authentication")
         if self._fast_cipher() is None:
+            self._slice -= SLOW
             return super()._recv_pkthdr()
         received = memoryview(self._inpbuf)
         if self._later:
@@ -98,8 +135,6 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
         super()._finish_recv_packet(pkttype, seq, _task, is_async)
         if is_async:
             self._recv_data()
-            if self._held() <= _MAX_HELD:
-                self.release_reading("a packet in work")
 
     def _held(self) -> int:
         return len(self._inpbuf) + len(self._later)
@@ -130,7 +165,7 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
         touched: dict[Flow, None] = {}
         cipher = self._fast_cipher()
         try:
-            while cipher and end - at >= _LENGTH.size:
+            while cipher and self._slice > 0 and end - at >= _LENGTH.size:
                 (size,) = _LENGTH.unpack_from(received, at)
                 if not _SMALLEST <= size <= self._max_recv_pktlen:
                     raise ProtocolError("Bad packet size")
@@ -139,6 +174,7 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
                     break
                 plain = cipher.open(received[at : at + 4], received[at + 4 : stop])
                 if self._take(plain, touched):
+                    self._slice -= 1
                     self._recv_seq = (self._recv_seq + 1) & 0xFFFFFFFF
                 else:
                     _deliver(touched)
@@ -166,6 +202,7 @@ class FastPath(Outflow, asyncio.BufferedProtocol):
 
     def _pass_to_asyncssh(self, packet: memoryview) -> None:
         """Let asyncssh work on one whole packet, which the cipher has opened already."""
+        self._slice -= SLOW
         self._packet = bytes(packet[: self._recv_blocksize])
         self._pktlen = len(packet) - 4 - TAG
         self._inpbuf = bytes(packet[self._recv_blocksize :])

@@ -25,12 +25,12 @@ from asyncssh.packet import SSHPacketLogger, String, UInt32
 from gateway.buffers import FLUSH, READ, TURN, Buffers
 from gateway.cipher import Gcm
 from gateway.flow import HIGH_WATER, LOW_WATER, Flow, Outgoing
+from gateway.turns import SLICE, Turns
 
 log = structlog.get_logger()
 
 KEX_SECONDS = 60.0
 UNREAD = 1024 * 1024  # bytes in the transport past which the client's requests wait
-_PACKETS = 512  # in one go: a client with a tiny packet size must not hold the loop
 
 # Padding, type, channel, for extended data its type, size.
 _DATA, _EXTENDED = Struct(">BBII"), Struct(">BBIII")
@@ -45,13 +45,16 @@ class Outflow(asyncssh.SSHServerConnection):
         loop: asyncio.AbstractEventLoop,
         options: asyncssh.SSHServerConnectionOptions,
         buffers: Buffers,
+        turns: Turns,
     ) -> None:
         super().__init__(loop, options)
         self._buffers = buffers
+        self._turns = turns
         self._waiting: dict[Flow, None] = {}
         # Random, as RFC 4253 section 6 wants, but once: GCM hides and guards it in any case.
         self._padding = os.urandom(_MIN_PADDING + _BLOCK)
         self._planned = self._pressed = False
+        self._slice_sent = 0  # packets of data
         self._holds: set[str] = set()
         self._kex_limit: asyncio.TimerHandle | None = None
         self.kex_seconds = KEX_SECONDS
@@ -73,6 +76,11 @@ class Outflow(asyncssh.SSHServerConnection):
         self._pressed = False
         self.release_reading("replies unread")
         self._plan()
+
+    @property
+    def replies_unread(self) -> bool:
+        """Whether the client's requests wait, since it doesn't read what it is answered."""
+        return "replies unread" in self._holds
 
     def hold_reading(self, why: str) -> None:
         """Receive nothing more from the client until every hold is released."""
@@ -106,10 +114,14 @@ class Outflow(asyncssh.SSHServerConnection):
     def _plan(self) -> None:
         if self._waiting and not self._planned and not self._pressed and self._kex_complete:
             self._planned = True
-            self._loop.call_soon(self._flush)
+            if self._slice_sent < SLICE:
+                self._loop.call_soon(self._flush)
+            else:
+                self._turns.join(self._flush)
 
     def _flush(self) -> None:
         self._planned = False
+        self._slice_sent = 0
         if self._transport is None:
             self._waiting.clear()
         elif not self._pressed and self._kex_complete:
@@ -121,7 +133,7 @@ class Outflow(asyncssh.SSHServerConnection):
             self._plan()
 
     def _send_rounds(self) -> None:
-        """Send what one read brought, unless the transport is full before."""
+        """Send what one read brought, unless the transport is full before, or packets are tiny."""
         for _ in range(READ // FLUSH):
             if self._waiting and not self._pressed and self._kex_complete:
                 self._send_turns()
@@ -133,15 +145,15 @@ class Outflow(asyncssh.SSHServerConnection):
             self._kexinit_sent = True
             return
         served: dict[Flow, None] = {}
-        size = packets = 0
-        while self._waiting and size < FLUSH and packets < _PACKETS and self._kex_complete:
+        size = 0
+        while self._waiting and size < FLUSH and self._slice_sent < SLICE and self._kex_complete:
             channel = next(iter(self._waiting))
             del self._waiting[channel]
             served[channel] = None
             if channel.sendable:
                 pieces = channel.next_pieces(TURN)
                 size = self._send_pieces(channel, pieces, size)
-                packets += len(pieces)
+                self._slice_sent += len(pieces)
             if channel.sendable:
                 self._waiting[channel] = None
         self._write_sealed(size)
