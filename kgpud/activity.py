@@ -22,12 +22,15 @@ class Activity:
         self._db = db
         self._clock = clock
         self._last: dict[str, int] = {}
+        #: Counts what was noted.
+        self.noted = 0
         self._flushed_at = 0
 
     async def note(self, pod_id: str) -> None:
         """Note that a rental is used. Written to the store at most once a second."""
         passed = self._clock.moment().passed
         self._last[pod_id] = passed
+        self.noted += 1
         if passed - self._flushed_at >= _FLUSH_MS:
             await self.flush()
 

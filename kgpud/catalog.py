@@ -50,6 +50,11 @@ class Catalog:
         self._classes = classes
 
     @property
+    def changes(self) -> int:
+        """How often anything here has changed."""
+        return self._view.changes
+
+    @property
     def fresh(self) -> bool:
         """Whether the cluster answered when it was last asked."""
         return self._view.connected

@@ -50,11 +50,18 @@ class Counters:
             ("direction",),
             registry=self.registry,
         )
+        # Finding a series by its labels takes longer than counting.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        key = (method, route, status)
+        if key not in self._series:
+            count = self._requests.labels(method, route, str(status))
+            self._series[key] = count, self._seconds.labels(route)
+        count, took = self._series[key]
+        count.inc()
+        took.observe(seconds)
 
     def session_ended(self, reason: str, bytes_in: int, bytes_out: int) -> None:
         """Count a session."""

@@ -107,6 +107,10 @@ class Rentals:
         await self._create(rental, request)
         return rented
 
+    def version(self) -> int | None:
+        """Return what is another number after each commit to the store; None: it can't be told."""
+        return self._db.version()
+
     async def get(self, account_id: str | None, pod_id: str) -> Rental:
         """Return a rental, ended ones too; anybody's if `account_id` is None. NOT_FOUND."""
         async with self._db.reading() as rx:

@@ -13,12 +13,14 @@ import secrets
 import string
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from kgpud.accounts import check_living
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
+from kgpud.memo import Memo
 from store import accounts, rentals, tokens
 from store.db import Database
 from store.records import Account, Token
@@ -28,6 +30,7 @@ _PREFIX = "kgpu_"
 _POD_PREFIX = "kgpu_pod_"
 _ID, _SECRET, _SUM = 10, 32, 6
 _KEY_BYTES = 32
+_MOST_CALLERS = 4096
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Tokens:
         self._db = db
         self._clock = clock
         self._secret = secret
+        self._callers: Memo[Caller] = Memo(db.version, _MOST_CALLERS)
 
     async def issue(self, account_id: str) -> str:
         """Return a new account token, the only time it is seen; the old one dies with it.
@@ -86,6 +90,11 @@ class Tokens:
 
         Raises UserError: INVALID_TOKEN, TOKEN_REVOKED, ACCOUNT_PENDING or ACCOUNT_SUSPENDED.
         """
+        # Whom it spoke for is known until anything is written. Tokens themselves are not kept.
+        digest = hashlib.sha256(bearer.encode()).digest()
+        return await self._callers.find(digest, partial(self._looked_up, bearer))
+
+    async def _looked_up(self, bearer: str) -> Caller:
         if bearer.startswith(_POD_PREFIX):
             caller = await self._pod_caller(bearer)
         else:

@@ -10,13 +10,14 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 
 from store import migrate
+from store.version import Version
 
 BUSY_TIMEOUT_MS = 10_000
 
@@ -97,9 +98,12 @@ class _translated:  # noqa: N801 - reads as a statement; a class costs less than
 class Database:
     """The open store of one process: one connection that writes, one that reads."""
 
-    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+    def __init__(
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, version: Version
+    ) -> None:
         self._writer = writer
         self._reader = Connection(reader)
+        self._version = version
         self._lock = asyncio.Lock()
         self.closed = False
 
@@ -117,11 +121,12 @@ class Database:
             async with aiosqlite.connect(path, isolation_level=None) as reader:
                 await _prepare(reader)
                 await reader.execute("PRAGMA query_only = ON")
-                opened = cls(writer, reader)
-                try:
-                    yield opened
-                finally:
-                    opened.closed = True
+                with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as watcher:
+                    opened = cls(writer, reader, Version(watcher))
+                    try:
+                        yield opened
+                    finally:
+                        opened.closed = True
 
     @staticmethod
     @asynccontextmanager
@@ -185,12 +190,19 @@ class Database:
                 # Does nothing where the commit went through before its waiter was cancelled.
                 await _to_the_end(self._writer.rollback())
                 raise
+            finally:
+                self._version.committed()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """Lend the read connection. Each statement sees the last commit; it can't write."""
         self._check_open()
         yield self._reader
+
+    def version(self) -> int | None:
+        """Return what is another number after each commit; None: it can't be told just now."""
+        self._check_open()
+        return self._version.now()
 
     def _check_open(self) -> None:
         if self.closed:

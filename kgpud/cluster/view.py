@@ -18,6 +18,8 @@ class ClusterView:
         self._deleted: deque[str] = deque(maxlen=_REMEMBERED_DELETIONS)
         self._absent: dict[str, int] = {}
         self._missing = {"pods", "nodes"}
+        #: How often something was heard that may have changed this.
+        self.changes = 0
 
     @property
     def pods(self) -> Mapping[str, PodState]:
@@ -47,20 +49,24 @@ class ClusterView:
 
     def lost(self, kind: str) -> None:
         """Note that the cluster did not answer for ``pods`` or ``nodes``."""
+        self.changes += 1
         self._missing.add(kind)
 
     def list_pods(self, pods: Iterable[PodState]) -> None:
         """Take a whole list."""
+        self.changes += 1
         self._pods = {pod.name: pod for pod in pods}
         self._missing.discard("pods")
 
     def list_nodes(self, nodes: Iterable[NodeState]) -> None:
         """Take a whole list."""
+        self.changes += 1
         self._nodes = {node.name: node for node in nodes}
         self._missing.discard("nodes")
 
     def see_pod(self, pod: PodState) -> None:
         """Take a watch event's pod."""
+        self.changes += 1
         if pod.deleted:
             self._pods.pop(pod.name, None)
             self._deleted.append(pod.name)
@@ -69,11 +75,13 @@ class ClusterView:
 
     def add_created(self, pod: PodState) -> None:
         """Take the answer to a creation, which may come later than the watch's news of it."""
+        self.changes += 1
         if pod.name not in self._pods and pod.name not in self._deleted:
             self._pods[pod.name] = pod
 
     def see_node(self, node: NodeState, *, deleted: bool) -> None:
         """Take a watch event's node."""
+        self.changes += 1
         if deleted:
             self._nodes.pop(node.name, None)
         else:

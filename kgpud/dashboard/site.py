@@ -12,7 +12,7 @@ from kgpud.dashboard.routes import PAGES, Access, PageRoute
 from kgpud.dashboard.visit import Answer, Page, Redirect, Site, Visit
 from kgpud.errors import Code, UserError
 from kgpud.rest import problems, reading
-from kgpud.rest.app import STORE_AWAY
+from kgpud.rest.answering import STORE_AWAY
 from kgpud.rest.server import stop_when_gone
 from kgpud.rest.serving import send
 from kgpud.rest.shapes.streams import EventStream

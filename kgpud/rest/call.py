@@ -86,7 +86,6 @@ class Call(Generic[B, Q]):
     query: Q
     body: B
     headers: Mapping[str, str]
-    request_id: str
     lasts: Callable[[], None]
     admit: Admit
     operation: str

@@ -19,6 +19,7 @@ from aiohttp import web
 from kgpud.errors import Code, UserError
 from kgpud.objects.disk import Disk
 from kgpud.objects.layout import etag
+from kgpud.rest import request_id
 
 log = structlog.get_logger()
 
@@ -32,7 +33,6 @@ _HEADERS = {
     # It comes from the API's own origin, and could be somebody's page.
     "Content-Disposition": "attachment",
     "Content-Security-Policy": "sandbox",
-    "X-Content-Type-Options": "nosniff",
 }
 
 
@@ -55,6 +55,7 @@ async def send_file(
         mark = f'"{etag(found)}"'
         span = _span(request, found.st_size, mark)
         response = web.StreamResponse(headers=_HEADERS)
+        request_id.stamp(request, response)
         response.headers["ETag"] = mark
         response.last_modified = found.st_mtime
         if span is None:

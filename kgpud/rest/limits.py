@@ -26,9 +26,9 @@ class Rates:
         self._most = most
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, caller: str) -> None:
-        """Count one call. Raises RATE_LIMITED with when to come again."""
-        if not self._step:
+    def take(self, caller: str | None) -> None:
+        """Count one call; None's are not counted. Raises RATE_LIMITED with when to come again."""
+        if not self._step or caller is None:
             return
         now = self._now()
         full_at = max(self._full_at.get(caller, 0.0), now) + self._step

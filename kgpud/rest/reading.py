@@ -1,7 +1,6 @@
 """From what a request brings to checked models: its body, its query, its headers and its path."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -17,7 +16,6 @@ BODY_SECONDS = 60
 
 M = TypeVar("M", bound=BaseModel)
 B = TypeVar("B", bound=Body)
-Q = TypeVar("Q", bound=Query)
 
 
 class Unfit(Exception):
@@ -77,8 +75,10 @@ async def limited(request: web.Request, limit: int, seconds: float = BODY_SECOND
     return bytes(data)
 
 
-def query(request: web.Request, model: type[Q]) -> Q:
+def query(request: web.Request, route: Route) -> Query:
     """Check the query. Raises Unfit, and UserError (validation_failed)."""
+    if not request.query_string:
+        return route.no_query
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
@@ -86,15 +86,16 @@ def query(request: web.Request, model: type[Q]) -> Q:
         if not _storable(name + value):
             raise UserError(Code.VALIDATION_FAILED, "is not UTF-8, or holds a NUL", field=name)
         given[name] = value
-    return _checked(model, given)
+    return _checked(route.query, given)
 
 
 def path(request: web.Request) -> Mapping[str, str]:
     """Return the path's parameters. NOT_FOUND for one that no resource could have."""
     for name, value in request.match_info.items():
         # What can't be an id need not reach the database, which takes no lone surrogates.
-        if not re.fullmatch(PATH_PARAMETERS[name].pattern, value):
-            raise UserError(Code.NOT_FOUND, f"there is no such {PATH_PARAMETERS[name].noun}")
+        parameter = PATH_PARAMETERS[name]
+        if not parameter.fits(value):
+            raise UserError(Code.NOT_FOUND, f"there is no such {parameter.noun}")
     return request.match_info
 
 
@@ -103,7 +104,7 @@ def headers(request: web.Request, route: Route) -> Mapping[str, str]:
     given: dict[str, str] = {}
     for header in route.headers:
         values = request.headers.getall(header.name, [])
-        if len(values) > 1 or not all(re.fullmatch(header.pattern, value) for value in values):
+        if len(values) > 1 or not all(header.fits(value) for value in values):
             raise UserError(Code.VALIDATION_FAILED, f"must be {header.noun}", field=header.name)
         given.update((header.name, value) for value in values)
     return given

@@ -1,6 +1,7 @@
 """One operation of the API: what serves it and what describes it are both made from this."""
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,11 @@ class Parameter:
     noun: str
     about: str
     example: str
+
+    @cached_property
+    def fits(self) -> Callable[[str], object]:
+        """What tells whether a value is one: it returns nothing for others."""
+        return re.compile(self.pattern).fullmatch
 
 
 PATH_PARAMETERS = {
@@ -77,7 +83,8 @@ class Route:
 
     `errors` are those that it alone knows of: what follows from its access, its path, its query
     and its body is added to them. A `long` one ends when its client goes or may not call any more;
-    one that reads ends with its client anyway.
+    one that reads ends with its client anyway. A `steady` one is answered from the store, the
+    cluster as last seen and the clock's second alone: see `kgpud.rest.steady`.
     """
 
     method: str
@@ -87,6 +94,7 @@ class Route:
     errors: tuple[Code, ...] = ()
     headers: tuple[Parameter, ...] = ()
     long: bool = False
+    steady: bool = False
 
     @property
     def operation_id(self) -> str:
@@ -109,6 +117,11 @@ class Route:
         """The query's model."""
         found = self._call[1] if len(self._call) > 1 else None
         return found if inspect.isclass(found) and issubclass(found, Query) else Query
+
+    @cached_property
+    def no_query(self) -> Query:
+        """What a call without a query asks for."""
+        return self.query()
 
     @cached_property
     def answer(self) -> Any:  # noqa: ANN401 - a type, or a generic or a union of them

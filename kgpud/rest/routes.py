@@ -12,7 +12,7 @@ from kgpud.rest.object_routes import OBJECT_ROUTES
 from kgpud.rest.route import IDEMPOTENCY_KEY, Route
 
 ROUTES = (
-    Route("GET", "/v1/gpu-models", menu.list_gpu_models, Access.PUBLIC),
+    Route("GET", "/v1/gpu-models", menu.list_gpu_models, Access.PUBLIC, steady=True),
     Route("GET", "/v1/ssh-host-keys", hostkeys.list_ssh_host_keys, Access.PUBLIC),
     Route("GET", "/v1/me", account.get_me, Access.ANY_TOKEN),
     Route("GET", "/v1/balance", account.get_balance, Access.ACCOUNT),
@@ -36,7 +36,7 @@ ROUTES = (
         ),
         headers=(IDEMPOTENCY_KEY,),
     ),
-    Route("GET", "/v1/pods/{pod_id}", pods.get_pod, Access.OWN_POD),
+    Route("GET", "/v1/pods/{pod_id}", pods.get_pod, Access.OWN_POD, steady=True),
     Route(
         "GET",
         "/v1/pods/{pod_id}/events",

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -14,6 +14,10 @@ from kgpud.rest import problems, request_id
 
 log = structlog.get_logger()
 
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+#: What stands around all that an application handles, what it finds no route for included.
+AROUND: web.AppKey[Callable[[Handle], Handle]] = web.AppKey("around")
 #: How long an application's connections may take for a head, or be idle.
 IDLE_SECONDS = web.AppKey("idle_seconds", float)
 
@@ -77,7 +81,7 @@ class _Connection(RequestHandler):
         if isinstance(exc, ConnectionError):
             # Gone, or broken off in the middle of an answer: nobody is there for another one.
             raise exc
-        trace = request_id.of(request)
+        trace = request_id.begin(request)
         if status < 500:  # noqa: PLR2004 - the first server error
             log.info("request_unreadable", request_id=trace, status=status)
             detail = "the request is not valid HTTP, or its head is too long"
@@ -85,7 +89,7 @@ class _Connection(RequestHandler):
         else:
             log.error("request_failed", request_id=trace, status=status, exc_info=exc)
             answer = problems.internal(trace)
-        request_id.stamp(answer, trace)
+        request_id.stamp(request, answer)
         answer.force_close()
         return answer
 
@@ -136,7 +140,8 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        server = _Server(made.request_handler, request_factory=made.request_factory)
+        handle = self.app[AROUND](made.request_handler)
+        server = _Server(handle, request_factory=made.request_factory)
         server.idle_seconds = self.app[IDLE_SECONDS]
         return server
 

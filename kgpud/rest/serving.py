@@ -1,7 +1,7 @@
 """One request to one route: who calls, what was sent, the handler, its answer."""
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
+from kgpud.memo import Memo
 from kgpud.rest import reading, request_id
-from kgpud.rest.auth import Access, Admit, authenticate, authorize, while_admitted
+from kgpud.rest.auth import Access, authenticate, authorize, while_admitted
 from kgpud.rest.call import Call, Services
 from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
@@ -23,43 +24,56 @@ from kgpud.tokens import Caller
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+#: Any page may read the answer, and caches keep it as long as they ask again each time.
+PUBLIC = {
+    "Cache-Control": "no-cache",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
+}
+_PRIVATE = {"Cache-Control": "no-store"}
 
-def handler(route: Route, services: Services, rates: Rates) -> Handler:
+
+def handler(route: Route, services: Services, rates: Rates, steady: Memo[bytes]) -> Handler:
     """Return what serves a route's requests. It raises UserError and `reading.Unfit`.
 
-    `rates` counts the calls of each account, and of each pod.
+    `rates` counts the calls of each account, and of each pod; `steady` keeps answers.
     """
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        admit = _doorman(route, services, request)
-        call = await _call(route, services, request, admit, rates)
+        caller = await _admitted(route, services, request)
+        if caller is not None:
+            rates.take(caller.pod_id or caller.account.account_id)
+        if route.steady and not request.query_string:
+            who = caller.account.account_id if caller is not None else ""
+            key = (route.path, who, *reading.path(request).values())
+            body = await steady.find(key, partial(_body, route, services, request, caller))
+            return _response(request, route, body)
         stop_when_gone(request, stops=route.long or route.method == "GET")
+        call = await _call(route, services, request, caller)
         if not route.long:
             return await _answer(request, route, call)
-        async with while_admitted(admit, services.clock):
+        async with while_admitted(call.admit, services.clock):
             return await _answer(request, route, call)
 
     return serve
 
 
-def _doorman(route: Route, services: Services, request: web.Request) -> Admit:
-    async def admit() -> Caller | None:
-        if route.access is Access.PUBLIC:
-            return None
-        caller = await authenticate(request, services.tokens)
-        authorize(route.access, caller, request.match_info.get("pod_id"))
-        return caller
-
-    return admit
+async def _admitted(route: Route, services: Services, request: web.Request) -> Caller | None:
+    if route.access is Access.PUBLIC:
+        return None
+    caller = await authenticate(request, services.tokens)
+    authorize(route.access, caller, request.match_info.get("pod_id"))
+    return caller
 
 
 async def _call(
-    route: Route, services: Services, request: web.Request, admit: Admit, rates: Rates
+    route: Route,
+    services: Services,
+    request: web.Request,
+    caller: Caller | None,
 ) -> Call[Any, Any]:
-    caller = await admit()
-    if caller is not None:
-        rates.take(caller.pod_id or caller.account.account_id)
-    path, query = reading.path(request), reading.query(request, route.query)
+    admit = partial(_admitted, route, services, request)
+    path, query = reading.path(request), reading.query(request, route)
     headers = reading.headers(request, route)
     slow = not request.content.is_eof()
     body = (
@@ -73,7 +87,6 @@ async def _call(
         query=query,
         headers=headers,
         body=body,
-        request_id=request_id.of(request),
         lasts=partial(let_last, request),
         admit=admit,
         operation=f"{route.method} {route.path}",
@@ -84,35 +97,43 @@ async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> w
     answer = await route.handler(call)
     if isinstance(answer, Stream):
         return await send(request, answer)
-    response = _json(request, answer, call.services)
-    if route.access is Access.PUBLIC:
-        make_public(response)
+    response = _response(request, route, _json(answer))
+    if isinstance(answer, Page) and answer.rest is not None:
+        url = _next(request, answer.rest, call.services)
+        response.headers["Link"] = f'<{url}>; rel="next"'
+    return response
+
+
+async def _body(
+    route: Route,
+    services: Services,
+    request: web.Request,
+    caller: Caller | None,
+) -> bytes:
+    """Work out the body of a steady route's answer."""
+    answer = await route.handler(await _call(route, services, request, caller))
+    assert not isinstance(answer, Stream)
+    return _json(answer)
+
+
+def _response(request: web.Request, route: Route, body: bytes) -> web.Response:
+    response = web.Response(
+        body=body,
+        content_type="application/json",
+        headers=PUBLIC if route.access is Access.PUBLIC else _PRIVATE,
+        zlib_executor_size=EXECUTOR_SIZE,
+    )
     # A private key or a token is in the answer to a POST or PATCH alone.
     if route.method == "GET" or route.long:
         compress(request, response)
     return response
 
 
-def make_public(response: web.StreamResponse) -> None:
-    """Let any page read the answer, and caches keep it as long as they ask again each time."""
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["Access-Control-Allow-Origin"] = "*"
-    response.headers["Access-Control-Expose-Headers"] = "X-Request-ID, Retry-After"
-
-
-def _json(request: web.Request, answer: Complete, services: Services) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    if isinstance(answer, Page):
-        if answer.rest is not None:
-            headers["Link"] = f'<{_next(request, answer.rest, services)}>; rel="next"'
-        answer = answer.lines
-    data = _one(answer) if isinstance(answer, Answer) else _many(answer)
-    return web.Response(
-        body=data,
-        content_type="application/json",
-        headers=headers,
-        zlib_executor_size=EXECUTOR_SIZE,
-    )
+def _json(answer: Complete) -> bytes:
+    if isinstance(answer, Answer):
+        return _one(answer)
+    lines = answer.lines if isinstance(answer, Page) else answer
+    return b"[" + b",".join(_one(line) for line in lines) + b"]"
 
 
 def _one(answer: Answer) -> bytes:
@@ -126,10 +147,6 @@ def _adapter(model: type[Answer]) -> TypeAdapter[Answer]:
     return TypeAdapter(model)
 
 
-def _many(answers: Sequence[Answer]) -> bytes:
-    return b"[" + b",".join(_one(answer) for answer in answers) + b"]"
-
-
 def _next(request: web.Request, cursor: str, services: Services) -> str:
     path = request.rel_url.update_query(cursor=cursor)
     return services.api_base.removesuffix("/v1") + str(path)
@@ -140,6 +157,7 @@ async def send(request: web.Request, stream: Stream) -> web.StreamResponse:
     # Proxies that collect an answer before they pass it on are asked not to.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = web.StreamResponse(headers=headers)
+    request_id.stamp(request, response)
     response.content_type = stream.media_type
     response.charset = "utf-8"
     endless(request)
