@@ -24,6 +24,12 @@ def _class_name(value: str) -> str:
     return value
 
 
+def _product(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", value):
+        raise ValueError("must be as the node's label has it: NVIDIA-A100-SXM4-80GB, no spaces")
+    return value
+
+
 Capability = Annotated[str, AfterValidator(_capability)]
 ClassName = Annotated[str, AfterValidator(_class_name)]
 
@@ -63,7 +69,7 @@ class GpuClass:
     #: What people call the card.
     hardware: str = ""
     #: What `pods.product_label` says on nodes that have it.
-    products: Names = ()
+    products: tuple[Annotated[str, AfterValidator(_product)], ...] = ()
     #: The card's CUDA compute capability; "" if nobody said.
     compute: Capability = ""
 

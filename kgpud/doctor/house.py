@@ -1,8 +1,11 @@
 """The daemon's own house: its state folder, database and host keys."""
 
+import os
+import pwd
 import shutil
 import stat
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from gateway import hostkeys
 from kgpud import statefolder
@@ -21,7 +24,7 @@ async def folder(patient: Patient) -> AsyncIterator[Finding]:
     """Look whether the state folder is there, private, and has room."""
     path = patient.config.state
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        about = path.stat()
         free = shutil.disk_usage(path).free
     except FileNotFoundError:
         yield skip("state folder", f"{path} {_NOT_YET}")
@@ -29,13 +32,30 @@ async def folder(patient: Patient) -> AsyncIterator[Finding]:
     except OSError as error:
         yield fail("state folder", f"{path}: {error.strerror}", "run this as the daemon's user")
         return
+    yield _folder(path, about, free)
+
+
+def _folder(path: Path, about: os.stat_result, free: int) -> Finding:
+    check, mode = "state folder", stat.S_IMODE(about.st_mode)
+    if about.st_uid != os.geteuid():
+        owner = _user(about.st_uid)
+        said = f"{path} is {owner}'s: what this user may read and write is not what the daemon may"
+        return warn(check, said, f"runuser -u {owner} -- kgpud doctor")
+    if not os.access(path, os.W_OK | os.X_OK):
+        return fail(check, f"{path} can't be written", "mend its mode, or mount it to be written")
     if mode & _OTHERS:
-        yield warn("state folder", f"{path} has mode {mode:o}", f"chmod 700 {path}")
-    elif free < _LITTLE_DISK:
+        return warn(check, f"{path} has mode {mode:o}", f"chmod 700 {path}")
+    if free < _LITTLE_DISK:
         detail = f"{free // _MIB} MiB are left where {path} is"
-        yield warn("state folder", detail, "make room: a full disk stops billing and renting")
-    else:
-        yield ok("state folder", f"{path}, {free // _MIB} MiB free")
+        return warn(check, detail, "make room: a full disk stops billing and renting")
+    return ok(check, f"{path}, {free // _MIB} MiB free")
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 async def database(patient: Patient) -> AsyncIterator[Finding]:

@@ -131,6 +131,10 @@ def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
             ),
             "gpu.b.products: X is gpu.a's already",
         ),
+        (
+            '[gpu.a]\nprice_per_hour = 1\nproducts = ["NVIDIA GeForce RTX 4090"]',
+            "gpu.a.products.0: must be as the node's label has it",
+        ),
         ("[gpu.Big]\nprice_per_hour = 1", "gpu.Big: a GPU class is named"),
         ("gpu = 1", "gpu: must be a table"),
         ("http = 1", "http: must be a table"),

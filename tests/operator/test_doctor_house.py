@@ -1,6 +1,7 @@
 """What the doctor finds in the state folder."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -70,6 +71,36 @@ async def test_a_database_that_is_read_only_fails(read_only: Path, patient_confi
     found = (await found_by(house.database, patient_config))["database"]
     assert found.verdict is Verdict.FAIL, found
     assert str(read_only) in found.remedy
+
+
+@pytest.fixture
+def mounted_read_only(patient_config: Config) -> Iterator[Path]:
+    """The state folder, on a file system that nobody can write to, root included."""
+    path = patient_config.state
+    path.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,mode=700", "none", str(path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.root
+async def test_a_state_folder_that_can_not_be_written_fails(
+    mounted_read_only: Path, patient_config: Config
+) -> None:
+    found = (await found_by(house.folder, patient_config))["state folder"]
+    assert found.verdict is Verdict.FAIL, found
+    assert found.detail == f"{mounted_read_only} can't be written"
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_a_doctor_who_is_not_the_daemons_user_says_so(patient_config: Config) -> None:
+    patient_config.state.mkdir(mode=0o700)
+    os.chown(patient_config.state, 65534, 65534)
+    found = (await found_by(house.folder, patient_config))["state folder"]
+    assert (found.verdict, found.remedy) == (Verdict.WARN, "runuser -u nobody -- kgpud doctor")
 
 
 async def test_a_state_folder_or_host_key_that_others_can_read_is_named(
