@@ -1,6 +1,7 @@
 """The pod of a rental, and which nodes may get it."""
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -65,17 +66,23 @@ def test_options_of_the_cluster_are_in_the_pod() -> None:
     ]
 
 
-@given(
-    st.dictionaries(st.from_regex(r"[A-Z_]{1,3}", fullmatch=True), st.text("$()A_é\\ ", max_size=9))
-)
-def test_users_find_their_environment_as_they_wrote_it(env: dict[str, str]) -> None:
+@cache
+def _with_secret() -> Registry:
+    """The local cluster's objects, the rental's Secret among them."""
     registry = Registry()
     made = manifests.secret(RENTAL, "the token", installation())
     made["metadata"]["namespace"] = "kgpu"
     registry.create("secrets", made)
+    return registry
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[A-Z_]{1,3}", fullmatch=True), st.text("$()A_é\\ ", max_size=9))
+)
+def test_users_find_their_environment_as_they_wrote_it(env: dict[str, str]) -> None:
     pod = manifests.pod(RENTAL, env, installation())
     pod["metadata"]["namespace"] = "kgpu"
-    found = environment(registry, pod, pod["spec"]["containers"][0])
+    found = environment(_with_secret(), pod, pod["spec"]["containers"][0])
     assert {name: found[name] for name in env} == env
     assert found["KGPU_API_TOKEN"] == "the token"
 
