@@ -6,6 +6,7 @@ from the disk on the event loop, where keystrokes pass.
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 _BLOCK = 8 << 20
 # A reader that takes nothing for so long is cut off; it can go on with a Range.
 _STALL_MS = 900_000
+_RANGE = re.compile(r"bytes=(?!-$)([0-9]{0,18})-([0-9]{0,18})", re.ASCII | re.IGNORECASE)
 _HEADERS = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "private, no-transform",
@@ -77,17 +79,17 @@ async def send_file(
 def _span(request: web.Request, size: int, mark: str) -> _Span | None:
     """Return what is asked for, None if the file has nothing of it (RFC 9110 §14.2)."""
     whole = _Span(0, size, partial=False)
-    if request.headers.get("If-Range", mark) != mark:
+    asked = _RANGE.fullmatch(request.headers.get("Range", ""))
+    # Several ranges, other units, or nonsense: a server may ignore them.
+    if asked is None or request.headers.get("If-Range", mark) != mark:
         return whole
-    try:
-        asked = request.http_range
-    except ValueError:
-        # Several ranges, other units, or nonsense: a server may ignore them.
-        return whole
-    if asked.start is None:
-        return whole
-    start = max(size + asked.start, 0) if asked.start < 0 else asked.start
-    stop = size if asked.stop is None else min(asked.stop, size)
+    first, last = asked.groups()
+    if not first:
+        start, stop = max(size - int(last), 0), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return whole
     return _Span(start, stop, partial=True) if start < stop else None
 
 

@@ -31,9 +31,18 @@ async def test_ranges_and_head(here: World) -> None:
     assert await ask(Range="bytes=4000000-") == (206, data[4_000_000:])
     assert await ask(Range="bytes=-7") == (206, data[-7:])
     assert await ask(Range="bytes=5242870-99999999") == (206, data[-10:])
-    assert (await ask(Range=f"bytes={len(data)}-"))[0] == 416
+    assert await ask(Range="bytes=-99999999") == (206, data)
+    for nothing in (f"bytes={len(data)}-", f"bytes={len(data)}-99999999", "bytes=-0"):
+        assert (await ask(Range=nothing))[0] == 416
     # What isn't understood may be ignored (RFC 9110 §14.2).
-    for odd in ("bytes=1-2,5-6", "lines=1-2", "bytes=9-1", "nonsense"):
+    for odd in (
+        "bytes=1-2,5-6",
+        "lines=1-2",
+        "bytes=9-1",
+        "bytes=-",
+        "nonsense",
+        f"bytes=0-{'9' * 99}",
+    ):
         assert await ask(Range=odd) == (200, data)
     mark = f'"{got["etag"]}"'
     assert (await ask(**{"Range": "bytes=0-9", "If-Range": mark}))[0] == 206
