@@ -1,4 +1,4 @@
-"""Sending a file that may be large, from the kernel, without ever waiting for the disk on the loop.
+"""Sending a large file, by the kernel where it can, never waiting for the disk on the loop.
 
 aiohttp's FileResponse does not know ETags in If-Range (RFC 9110 §13.1.5), and its sendfile reads
 from the disk on the event loop, where keystrokes pass.
@@ -25,6 +25,7 @@ from kgpud.rest import request_id
 log = structlog.get_logger()
 
 _BLOCK = 8 << 20
+_PIECE = 256 << 10
 # A reader that takes nothing for so long is cut off; it can go on with a Range.
 _STALL_MS = 900_000
 _RANGE = re.compile(r"bytes=(?!-$)([0-9]{0,18})-([0-9]{0,18})", re.ASCII | re.IGNORECASE)
@@ -71,7 +72,7 @@ async def send_file(
         response.content_length = span.stop - span.start
         await response.prepare(request)
         if request.method != "HEAD":
-            await _send(request, file, span, disk)
+            await _send(request, response, file, span, disk)
         await response.write_eof()
     return response
 
@@ -93,23 +94,39 @@ def _span(request: web.Request, size: int, mark: str) -> _Span | None:
     return _Span(start, stop, partial=True) if start < stop else None
 
 
-async def _send(request: web.Request, file: FileIO, span: _Span, disk: Disk) -> None:
-    loop, transport = asyncio.get_running_loop(), request.transport
+async def _send(
+    request: web.Request, response: web.StreamResponse, file: FileIO, span: _Span, disk: Disk
+) -> None:
+    transport = request.transport
     if transport is None:
         return
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALL_MS)
     try:
-        for start in range(span.start, span.stop, _BLOCK):
-            count = min(_BLOCK, span.stop - start)
-            await disk.do(partial(_fetch, file, start, count))
-            if transport.is_closing():
-                return
-            await loop.sendfile(transport, file, start, count)
+        if transport.get_extra_info("sslcontext") is None:
+            await _from_kernel(transport, file, span, disk)
+        else:
+            await _through_us(response, file, span, disk)
     except OSError as error:
         # The client has gone. It sees that bytes are missing by the Content-Length.
         log.info("download_broken_off", error=type(error).__name__)
         transport.abort()
+
+
+async def _from_kernel(transport: asyncio.Transport, file: FileIO, span: _Span, disk: Disk) -> None:
+    for start in range(span.start, span.stop, _BLOCK):
+        count = min(_BLOCK, span.stop - start)
+        await disk.do(partial(_fetch, file, start, count))
+        if transport.is_closing():
+            return
+        await asyncio.get_running_loop().sendfile(transport, file, start, count)
+
+
+async def _through_us(response: web.StreamResponse, file: FileIO, span: _Span, disk: Disk) -> None:
+    """Send what TLS has to encrypt. asyncio's own way, by 16 KiB, is five times the work."""
+    for start in range(span.start, span.stop, _PIECE):
+        count = min(_PIECE, span.stop - start)
+        await response.write(await disk.do(partial(os.pread, file.fileno(), count, start)))
 
 
 def _fetch(file: FileIO, start: int, count: int) -> None:

@@ -1,12 +1,19 @@
 """What the folder's GET URLs answer."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from kgpud.http_settings import Http
 from kgpud.object_settings import Folder, Objects
+from kgpud.rest import tls
+from kgpud.rest.app import build
+from kgpud.rest.server import Runner
+from tests.certificates import write_pair
 from tests.objects.raw import parted
 from tests.objects.world import World, random_bytes, small, world
 
@@ -95,3 +102,28 @@ async def test_a_deleted_object_is_read_to_its_end(here: World) -> None:
         await here.call("DELETE", f"/{got['object_id']}")
         assert first + await answer.read() == data
     assert (await here.raw("GET", got["get_url"]))[0] == 404
+
+
+async def test_over_tls_of_our_own(here: World, tmp_path: Path) -> None:
+    """Where the kernel can't send the file as it is."""
+    write_pair(tmp_path)
+    pair = Http(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
+    trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    data = random_bytes((5 << 20) + 7)
+    got = await here.uploaded(data)
+    runner = Runner(build(here.platform.services), shutdown_timeout=1)
+    await runner.setup()
+    try:
+        async with tls.listening(pair, here.clock) as context:
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+            url = f"https://127.0.0.1:{runner.addresses[0][1]}{parted(got['get_url'])[2]}"
+            async with here.session.get(url, ssl=trusted) as answer:
+                assert await answer.read() == data
+            span = {"Range": "bytes=3000001-5000000"}
+            async with here.session.get(url, ssl=trusted, headers=span) as answer:
+                assert await answer.read() == data[3_000_001:5_000_001]
+            # Who leaves in the middle holds nothing up.
+            async with here.session.get(url, ssl=trusted) as answer:
+                await answer.content.readexactly(1000)
+    finally:
+        await runner.cleanup()
