@@ -2,11 +2,12 @@
 
 All of it is policy without I/O; time and chance are given. Sources that somebody logged in from
 lately are *known*: penalties don't shut them out, and they have room of their own, so neither a
-flood of strangers nor one fool behind a shared address locks them out.
+flood of strangers nor one fool behind a shared address locks them out. (What the fool leaves half
+open makes room for whoever comes next from there.)
 """
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -66,10 +67,17 @@ class Pace:
         self._next = turn + self._interval
         return max(0.0, turn - now)
 
+    def give_back(self) -> None:
+        """Leave a turn that was taken to somebody else."""
+        self._next -= self._interval
+
 
 @dataclass(eq=False)
 class Visit:
-    """One connection, from its arrival to its leaving. `source` is None where it is exempt."""
+    """One connection, from its arrival to its leaving. `source` is None where it is exempt.
+
+    `promising` is one that showed a key of a rental; `hang_up` ends the connection.
+    """
 
     source: str | None
     known: bool
@@ -77,7 +85,10 @@ class Visit:
     attempts: int = 0
     key: str | None = None
     sessions: int = 0
+    promising: bool = False
+    displaced: bool = False
     over: bool = False
+    hang_up: Callable[[], None] = lambda: None
 
     @property
     def payers(self) -> list[str]:
@@ -100,7 +111,7 @@ class Admission:
         self._record = Record(limits.penalties, limits.known_seconds)
         self._starting = dict.fromkeys((True, False), 0)
         self._paces = {known: Pace(limits.key_exchanges_per_second) for known in (True, False)}
-        self._starting_from: Counter[str] = Counter()
+        self._starting_from: defaultdict[str, list[Visit]] = defaultdict(list)
         self._connections: Counter[str] = Counter()
         self._sessions: Counter[str] = Counter()
 
@@ -123,15 +134,20 @@ class Admission:
         refusal = self._refusal(who, known=known)
         if refusal is not None:
             return refusal
+        visit = Visit(who, known, self._now())
         self._starting[known] += 1
         if who is not None:
-            self._starting_from[who] += 1
+            self._starting_from[who].append(visit)
             self._connections[who] += 1
-        return Visit(who, known, self._now())
+        return visit
 
     def key_exchange_delay(self, visit: Visit) -> float:
         """Return the seconds to wait before the first key exchange's costly part."""
         return self._paces[visit.known].delay(self._now())
+
+    def give_key_exchange_back(self, visit: Visit) -> None:
+        """Take note that it left before its key exchange's turn came."""
+        self._paces[visit.known].give_back()
 
     def attempt(self, visit: Visit) -> bool:
         """Count an attempt to log in; return False once there were too many."""
@@ -142,9 +158,9 @@ class Admission:
         """Note which key signed. Return why it may not come in all the same, if so."""
         if self._connections[key] >= self.limits.connections_per_key:
             return f"at most {self.limits.connections_per_key} connections with one key"
+        self._settle(visit)
         visit.key = key
         self._connections[key] += 1
-        self._settle(visit)
         if visit.source is not None:
             self._record.welcome(visit.source, self._now())
         return None
@@ -175,7 +191,7 @@ class Admission:
             self.close_session(visit)
         visit.over = True
         _take(self._connections, visit.payers)
-        if visit.key is not None:
+        if visit.key is not None or visit.displaced:
             return None
         self._settle(visit)
         if visit.source is None or not self._record.penalise(
@@ -188,11 +204,23 @@ class Admission:
         if who is not None:
             if not known and self._record.shut_out(who, self._now()):
                 return Refusal.PENALTY
-            if self._starting_from[who] >= self.limits.startups_per_source:
+            full = len(self._starting_from.get(who, ())) >= self.limits.startups_per_source
+            if full and not (known and self._displace(who)):
                 return Refusal.SOURCE_STARTUPS
             if self._connections[who] >= self.limits.connections_per_source:
                 return Refusal.SOURCE_CONNECTIONS
         return Refusal.STARTUPS if self._drops(self._starting[known]) else None
+
+    def _displace(self, who: str) -> bool:
+        """Hang up on one of a source's half-open connections; return whether there is any."""
+        doubtful = [visit for visit in self._starting_from[who] if not visit.promising]
+        if not doubtful:
+            return False
+        visit = doubtful[int(self._chance() * len(doubtful))]
+        self._settle(visit)
+        visit.displaced = True
+        visit.hang_up()
+        return True
 
     def _drops(self, starting: int) -> bool:
         begin, full = self.limits.startups_begin, self.limits.startups_full
@@ -208,7 +236,10 @@ class Admission:
         """Take a visit out of those that haven't logged in."""
         self._starting[visit.known] -= 1
         if visit.source is not None:
-            _take(self._starting_from, [visit.source])
+            crowd = self._starting_from[visit.source]
+            crowd.remove(visit)
+            if not crowd:
+                del self._starting_from[visit.source]
 
     def _penalty(self, visit: Visit) -> float:
         penalties = self.limits.penalties

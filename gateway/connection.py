@@ -52,6 +52,7 @@ class Connection(FastPath):
         self._core = core
         self._admission = admission
         self._visit = visit
+        visit.hang_up = self.abort
         self._rekeys = Pace(_REKEYS_PER_SECOND)
         self._proofs = 0
         self._greeted = False
@@ -119,6 +120,8 @@ class Connection(FastPath):
         else:
             delay = 0.0 if self._kexinit_sent else self._rekeys.delay(self._loop.time())
         if delay and not await self._outlives(delay):
+            if not self._session_id:
+                self._admission.give_key_exchange_back(self._visit)
             return
         wrong = self._guessed_wrong(packet.get_full_payload())
         await super()._process_kexinit(pkttype, pktid, packet)
@@ -169,6 +172,7 @@ class Connection(FastPath):
         route = await self._resolve(name) if request.may_pass else None
         if self._transport is None:
             return
+        self._visit.promising = route is not None
         if route is None:
             self._refuse()
         elif request.signature is None:

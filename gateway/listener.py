@@ -89,11 +89,14 @@ class Listener:
 
     async def _hand_on(self, connection: socket.socket, visit: Visit) -> None:
         try:
-            await self._serve(connection, visit)
+            if not visit.displaced:
+                await self._serve(connection, visit)
+                return
         except OSError:
             # It left between two steps.
-            connection.close()
-            self._admission.leave(visit)
+            pass
+        connection.close()
+        self._admission.leave(visit)
 
     def _rest(self) -> None:
         self._loop.remove_reader(self._sock)

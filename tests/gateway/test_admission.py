@@ -96,6 +96,45 @@ def test_one_source_gets_only_its_share(clock: Clock) -> None:
     come(admission)
 
 
+def test_a_known_source_s_half_open_connections_make_room_for_the_next(clock: Clock) -> None:
+    chance = [0.5]
+    admission = Admission(Limits(startups_per_source=3), clock, lambda: chance[0])
+    admission.leave(log_in(admission))
+    hung_up = list[str]()
+    visits = [come(admission) for _ in range(3)]
+    for name, visit in zip("abc", visits, strict=True):
+        visit.hang_up = lambda name=name: hung_up.append(name)  # type: ignore[misc]
+    # Whoever has shown the key of a rental stays.
+    visits[1].promising = True
+    come(admission)
+    assert hung_up == ["c"]
+    assert admission.leave(visits[2]) is None
+    chance[0] = 0.0
+    later = [come(admission)]
+    assert hung_up == ["c", "a"]
+    assert admission.log_in(visits[1], "k") is None
+    later.append(come(admission))
+    for visit in later:
+        visit.promising = True
+    last = come(admission)
+    last.promising = True
+    assert admission.arrive(HERE) is Refusal.SOURCE_STARTUPS
+    # Strangers' are kept: they have penalties to fear.
+    for _ in range(3):
+        come(admission, THERE)
+    assert admission.arrive(THERE) is Refusal.SOURCE_STARTUPS
+
+
+def test_a_turn_that_is_given_back_is_the_next_one_s(clock: Clock) -> None:
+    admission = Admission(Limits(key_exchanges_per_second=1), clock)
+    visits = [come(admission) for _ in range(6)]
+    for visit in visits:
+        admission.key_exchange_delay(visit)
+    for visit in visits[1:]:
+        admission.give_key_exchange_back(visit)
+    assert admission.key_exchange_delay(come(admission)) == pytest.approx(1)
+
+
 def test_failures_add_up_and_run_out(clock: Clock) -> None:
     admission = Admission(Limits(), clock)
     assert [fail(admission) for _ in range(4)] == [None, None, None, HERE + "/32"]

@@ -10,6 +10,7 @@ from gateway.admission import Limits
 from gateway.penalties import Penalties
 
 from .doors import Door, Key, asking, door, make_key, signed
+from .fake_api import eventually
 from .raw_client import (
     CHANNEL_CONFIRMED,
     CHANNEL_REFUSED,
@@ -77,6 +78,24 @@ async def test_the_time_to_log_in_is_bounded_at_every_stage(tmp_path: Path) -> N
             assert time.monotonic() - began < 15
             # Whoever is in may stay.
             await inside.open_session()
+
+
+async def test_who_shares_an_address_with_a_fool_gets_in(tmp_path: Path) -> None:
+    limits = Limits(startups_per_source=2, key_exchanges_per_second=1000)
+    async with door(tmp_path, limits) as front:
+        key = pinned(front)
+        async with RawClient.ready(front.port) as before:
+            await let_in(before, key)
+        async with (
+            RawClient.connected(front.port),
+            RawClient.connected(front.port),
+            RawClient.ready(front.port) as client,
+        ):
+            await let_in(client, key)
+            await client.open_session()
+            # One of the two had to go for it.
+            connections = front.bastion._connections
+            await eventually(lambda: sum(one._transport is not None for one in connections) == 2)
 
 
 async def test_sessions_on_a_connection_however_fast_they_are_opened(tmp_path: Path) -> None:
