@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from kgpud.dashboard import cookies, files, rendering
 from kgpud.dashboard.routes import PAGES, Access, PageRoute
@@ -38,9 +39,7 @@ def install(app: web.Application, site: Site) -> None:
     for route in PAGES:
         add = app.router.add_get if route.method == "GET" else app.router.add_post
         add(route.path, _serve(route, site))
-    # Last: whatever else a person may have typed. The API answers for itself.
-    nowhere = _serve(PageRoute("GET", "", _nowhere, Access.PUBLIC), site)
-    app.router.add_get("/{path:(?!v1/).*}", _for_people(nowhere))
+    app.middlewares.append(_lost(_serve(PageRoute("GET", "", _nowhere, Access.PUBLIC), site)))
 
 
 def _serve(route: PageRoute, site: Site) -> Handler:
@@ -59,13 +58,20 @@ def _serve(route: PageRoute, site: Site) -> Handler:
     return serve
 
 
-def _for_people(page: Handler) -> Handler:
-    async def serve(request: web.Request) -> web.StreamResponse:
-        if "text/html" not in request.headers.get("Accept", ""):
-            raise web.HTTPNotFound
-        return await page(request)
+def _lost(page: Handler) -> Middleware:
+    """Show people a page where there is none; the API, and whoever else asks, is told as ever."""
 
-    return serve
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
+            reads = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
+            if not reads or request.path.startswith("/v1/"):
+                raise
+            return await page(request)
+
+    return answer
 
 
 async def _nowhere(_visit: Visit) -> Answer:

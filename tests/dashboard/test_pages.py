@@ -40,15 +40,14 @@ async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
         assert "BEGIN OPENSSH PRIVATE KEY" in rented.text
         pods = await bob.get("/pods")
         pod_id = next(word for word in pods.shown.split() if word.startswith("gpu-rent-"))
-        async with asyncio.timeout(20):
-            while "ready" not in (await bob.get(f"/pods/{pod_id}")).shown.split():  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
         assert "BEGIN OPENSSH" not in (await bob.get(f"/pods/{pod_id}")).text
         token = (await bob.post("/token", page.csrf)).shown
         bearer = next(word for word in token.split() if word.startswith("kgpu_"))
         write = {"cmd": ["sh", "-c", "echo '<script>evil' > /proc/1/fd/1"]}
         headers = {"Authorization": f"Bearer {bearer}"}
-        await bob.fetch("POST", f"/v1/pods/{pod_id}/exec", json=write, headers=headers)
+        await bob.fetch("GET", f"/v1/pods/{pod_id}?wait=ready&timeout=30", headers=headers)
+        done = await bob.fetch("POST", f"/v1/pods/{pod_id}/exec", json=write, headers=headers)
+        assert '"exit_code":0' in done.text, done.text
         async with asyncio.timeout(20):
             while "evil" not in (log := await bob.get(f"/pods/{pod_id}/log")).text:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -99,6 +98,23 @@ async def test_a_name_from_outside_is_only_a_name(site: Site) -> None:
         assert "&lt;script&gt;document" in page.text
         await boss.by_provider("boss")
         assert "<script>document" not in (await boss.get("/admin")).text
+
+
+async def test_a_person_who_is_lost_sees_a_page_and_a_program_a_problem(site: Site) -> None:
+    people = {"Accept": "text/html,*/*;q=0.8"}
+    async with browser(site) as one:
+        for path in ("/no/such/page", "/sign-out", "/static/none.css"):
+            reply = await one.fetch("GET", path, headers=people)
+            assert (reply.status, "There is no such page" in reply.shown) == (404, True)
+            assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
+        for method, path, headers in (
+            ("GET", "/no/such/page", {}),
+            ("POST", "/no/such/page", people),
+            ("GET", "/v1/none", people),
+        ):
+            reply = await one.fetch(method, path, headers=headers)
+            assert (reply.status, '"code":"not_found"' in reply.text) == (404, True)
+        assert (await one.fetch("HEAD", "/")).status == 200
 
 
 async def test_a_page_is_small(site: Site) -> None:
