@@ -39,32 +39,47 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
         # A creation that was very slow, or a cluster that came from a backup.
         risen = rental.swept_at is not None and not (pod.deleting or pod.deleted)
         return Observed(_finished_before_end(rental, pod), gone=gone, risen=risen)
+    seen = _laid_over(rental, pod, now)
+    happened = _happened(rental, seen)
+    if pod.failure is None and not pod.deleting and not pod.deleted:
+        return Observed(seen, happened=happened)
+    return Observed(
+        seen,
+        _why(pod.failure, ran=seen.started_at is not None),
+        _ended_at(seen, pod, now),
+        failed=pod.failure is not None,
+        gone=gone,
+        happened=happened,
+    )
+
+
+def _laid_over(rental: Rental, pod: PodState, now: int) -> Rental:
+    """Return a live rental with what was seen of its pod."""
     if rental.started_at is None:
         started = _within(pod.started_at, rental.made_at, now)
         rental = replace(rental, started_at=started, stepped_before_start_ms=rental.stepped_ms)
-    started, finished = rental.started_at, rental.finished_at
+    finished = rental.finished_at
     if finished is None and rental.ran_since is not None:
         finished = _within(pod.finished_at, rental.ran_since, now)
-    seen = replace(
+    return replace(
         rental,
         finished_at=finished,
         ready=pod.ready,
         ready_at=now if pod.ready and rental.ready_at is None else rental.ready_at,
         node=pod.node or rental.node,
-        pending_reason=None if started is not None else pod.pending_reason,
+        pending_reason=None if rental.started_at is not None else pod.pending_reason,
     )
-    if pod.failure is None and not pod.deleting and not pod.deleted:
-        return Observed(seen, happened=_happened(rental, seen))
-    at = finished if finished is not None else now
-    reason = _why(pod.failure, ran=started is not None)
-    return Observed(
-        seen,
-        reason,
-        at,
-        failed=pod.failure is not None,
-        gone=gone,
-        happened=_happened(rental, seen),
-    )
+
+
+def _ended_at(rental: Rental, pod: PodState, now: int) -> int:
+    """Return as of when a rental ended whose pod ends: a container's end counts first.
+
+    Somebody else's deletion ends it when it was asked for, which may be long ago.
+    """
+    if rental.finished_at is not None:
+        return rental.finished_at
+    asked = _within(pod.deletion_asked_at, rental.made_at, now)
+    return now if asked is None else asked
 
 
 def _finished_before_end(rental: Rental, pod: PodState) -> Rental:

@@ -20,6 +20,10 @@ def stamp(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def gpus(pod: Object) -> int:
+    return int(pod["spec"]["containers"][0]["resources"]["limits"].get("nvidia.com/gpu", 0))
+
+
 def node(name: str, model: str, gpus: int) -> Object:
     labels = {"kubernetes.io/hostname": name, "kgpu.net/gpu-model": model}
     conditions = [{"type": "Ready", "status": "True"}]
@@ -32,7 +36,11 @@ def node(name: str, model: str, gpus: int) -> Object:
 
 
 class FakeApi:
-    """`mood` of a pod's creation: ok, refuse, lose (made, not answered), drop (not made), hang."""
+    """A cluster. `mood` is what a pod's creation meets.
+
+    It is ok, refuse, lose (made, not answered), drop (not made), late (made by `land`, not
+    answered), or hang.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.objects: dict[str, dict[str, Object]] = {
@@ -49,6 +57,8 @@ class FakeApi:
         self.tells_events = asyncio.Event()
         self.tells_events.set()
         self.schedules = True
+        self.landed: set[str] = set()
+        self._late: list[Object] = []
         self._version = 100
         self._changed = asyncio.Event()
         self._events: dict[str, list[tuple[int, Object]]] = {"pods": [], "nodes": []}
@@ -179,21 +189,38 @@ class FakeApi:
             while not self.down and self.mood == "hang":
                 await self._changed.wait()
             return refusal(503, "ServiceUnavailable")
-        if mood != "drop":
-            if kind == "pods":
-                item["status"] = {"phase": "Pending"}
-                if self.schedules and (where := self._place(item)):
-                    item["spec"]["nodeName"] = where
-            self.apply(kind, "ADDED", item)
-        if mood in {"lose", "drop"}:
+        if mood == "late":
+            self._late.append(item)
+        elif mood != "drop":
+            self._make(kind, item)
+        if mood in {"lose", "drop", "late"}:
             assert request.transport is not None
             request.transport.abort()
         return web.json_response(item, status=201)
 
+    def land(self) -> None:
+        """Let the creations be done that were late."""
+        for item in self._late:
+            self.landed.add(item["metadata"]["name"])
+            self._make("pods", item)
+        self._late.clear()
+
+    def _make(self, kind: str, item: Object) -> None:
+        if kind == "pods":
+            item["status"] = {"phase": "Pending"}
+            if self.schedules and (where := self._place(item)):
+                item["spec"]["nodeName"] = where
+        self.apply(kind, "ADDED", item)
+
     def _place(self, pod: Object) -> str | None:
+        """Find a node of its class with room for it, as the scheduler does."""
         model = pod["metadata"]["labels"]["kgpu.net/gpu-model"]
-        labels = ((n, o["metadata"]["labels"]) for n, o in self.objects["nodes"].items())
-        return next((name for name, has in labels if has["kgpu.net/gpu-model"] == model), None)
+        for name, item in self.objects["nodes"].items():
+            there = [p for p in self.pods.values() if p["spec"].get("nodeName") == name]
+            room = int(item["status"]["allocatable"]["nvidia.com/gpu"]) - sum(map(gpus, there))
+            if item["metadata"]["labels"]["kgpu.net/gpu-model"] == model and gpus(pod) <= room:
+                return name
+        return None
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -1,17 +1,21 @@
 """The platform that the model drives: it can be killed at any turn of the loop and comes back."""
 
 import asyncio
+import sqlite3
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
 from kgpud.cluster.pods import derive
+from store.db import Database
 from tests.manual_clock import ManualClock
 from tests.platform.fake_api import FakeApi, node, serve
 from tests.platform.world import World, platform
 
 _BOUND = 20.0
+_PATIENCE = 20
+_STORE, _COPY = "kgpud.sqlite3", "copy.sqlite3"
 CAPACITY = {"rtx4090": 4, "v100": 8}
 
 
@@ -26,6 +30,16 @@ class House:
         self._stack = AsyncExitStack()
         self._life: asyncio.Task[None] | None = None
         self._dies = asyncio.Event()
+
+    @property
+    def passed(self) -> int:
+        """The milliseconds that passed, however the clock was set."""
+        return self.clock.moment().passed
+
+    @property
+    def sees(self) -> bool:
+        """Whether services run and see the cluster."""
+        return self.world is not None and self.world.view.connected
 
     async def open(self) -> None:
         """Start the cluster, then the services."""
@@ -60,6 +74,20 @@ class House:
             self._life.result()
             self._life = None
 
+    def back_up(self) -> None:
+        """Keep a copy of the store as it is."""
+        with _opened(self._folder / _STORE) as store, _opened(self._folder / _COPY) as copy:
+            store.backup(copy)
+
+    def restore(self) -> None:
+        """Put the copy in the store's place, while no services run."""
+        with _opened(self._folder / _STORE) as store, _opened(self._folder / _COPY) as copy:
+            copy.backup(store)
+
+    def elsewhere(self) -> AbstractAsyncContextManager[Database]:
+        """Open the store as another process does."""
+        return Database.open(self._folder / _STORE)
+
     async def crash_amid(self, work: Coroutine[Any, Any, Any], turns: int) -> None:
         """Begin some work, and crash after so many turns of the event loop."""
         task = asyncio.get_running_loop().create_task(work)
@@ -74,9 +102,12 @@ class House:
 
     async def settle(self) -> None:
         """Let time pass until the services have seen all that the cluster has to show."""
+        patience = _PATIENCE
         async with asyncio.timeout(_BOUND):
             while self.world is not None and not self._agrees(self.world):
-                self.clock.advance(1 if self.clock.sleeping else 0)
+                # An open watch is told by the real network, in no time by our clock.
+                patience -= 1
+                self.clock.advance(1 if patience < 0 and self.clock.sleeping else 0)
                 await asyncio.sleep(0.001)
 
     def _agrees(self, world: World) -> bool:
@@ -96,3 +127,7 @@ class House:
                 loops.result()
             loops.cancel()
             await asyncio.wait([loops], timeout=_BOUND)
+
+
+def _opened(path: Path) -> AbstractContextManager[sqlite3.Connection]:
+    return closing(sqlite3.connect(path))

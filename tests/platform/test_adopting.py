@@ -173,3 +173,26 @@ async def test_a_key_that_was_replaced_since_the_backup_stays_dead(
             assert (row.fingerprint, row.key_generation) == (newest.fingerprint, 3)
             assert (await again.rentals.rotate(account, pod_id, None)).rental.key_generation == 4
             await again.sound()
+
+
+async def test_what_was_released_since_the_backup_is_billed_until_then(
+    still: World, api: FakeApi, clock: ManualClock, tmp_path: Path
+) -> None:
+    account = (await still.account()).account_id
+    async with running(still):
+        pod_id = (await still.rentals.rent(account, wish())).rental.pod_id
+        api.run(pod_id, clock.now_ms())
+        await until(lambda: still.view.pods[pod_id].ready)
+        backup(tmp_path, tmp_path / "restored")
+        clock.advance(130)
+        await still.rentals.release(account, pod_id)
+        await tick(still, clock, 0)
+    # Its kubelet is away, so its pod stays.
+    clock.advance(5 * 3600)
+    async with platform(tmp_path / "restored", tmp_path / "kubeconfig", clock) as again:
+        async with running(again):
+            rental = await again.row(pod_id)
+        assert (rental.phase, rental.end_reason) == ("Terminating", "pod_lost")
+        # Three minutes, and the last one is given back: nobody here knows that it was the renter.
+        assert rental.charged_minutes == 2
+        await again.sound()
