@@ -37,7 +37,11 @@ class Access(StrEnum):
 
 async def authenticate(request: web.Request, tokens: Tokens) -> Caller:
     """Return whose bearer token this is. Raises UserError with a 401 code."""
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    given = request.headers.getall("Authorization", [])
+    if len(given) > 1:
+        # A proxy in front may have looked at another one of them.
+        raise UserError(Code.INVALID_TOKEN, "there are several Authorization headers: send one")
+    scheme, _, bearer = "".join(given).partition(" ")
     bearer = bearer.strip(" ")
     if scheme.lower() != "bearer" or not bearer:
         raise UserError(Code.INVALID_TOKEN, "send Authorization: Bearer and your token")

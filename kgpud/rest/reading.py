@@ -34,6 +34,8 @@ async def body(request: web.Request, model: type[B], seconds: float) -> B:
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body without a Content-Encoding")
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body with no coding but chunked")
     data = await limited(request, model.body_limit, seconds)
     if "Content-Type" not in request.headers and not data:
         return _checked(model, {})

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,18 @@ async def test_a_compressed_body_is_415(platform: Platform) -> None:
         "POST", "/v1/pods", token=user.token, data=b"xx", headers={"Content-Encoding": "gzip"}
     )
     assert reply.status in (400, 415)
+
+
+async def test_a_body_in_a_coding_that_nobody_undoes_is_415(platform: Platform) -> None:
+    user = await platform.user()
+    reply = await raw(
+        platform,
+        b"POST /v1/pods HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\n"
+        b"Content-Type: application/json\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+        b"2\r\n{}\r\n0\r\n\r\n" % user.token.encode(),
+    )
+    assert (reply.status, reply.code) == (415, "unsupported_media_type")
+    await platform.check_nothing_came_of_it(user)
 
 
 async def test_a_body_over_the_limit_is_413(platform: Platform) -> None:
@@ -245,6 +258,46 @@ async def test_the_id_is_ours_and_fresh(platform: Platform) -> None:
         ids.add(reply.headers["X-Request-ID"])
     assert len(ids) == 3
     assert "0123456789abcdef" not in ids
+
+
+@pytest.mark.parametrize("line", ["GET /openapi.json", "GET /nowhere", "PUT /v1/me", "GET /docs"])
+async def test_who_expects_what_nobody_knows_is_told_so(platform: Platform, line: str) -> None:
+    request = f"{line} HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n"
+    reply = await raw(platform, request.encode())
+    assert (reply.status, reply.code) == (417, "bad_request")
+
+
+# What a proxy in front and we could take for two different things.
+AMBIGUOUS = [
+    pytest.param(b"Content-Length: 2\r\nTransfer-Encoding: chunked", id="two ways at once"),
+    pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 2", id="the other way round"),
+    pytest.param(b"Content-Length: 2\r\nContent-Length: 0", id="two lengths"),
+    pytest.param(b"Content-Length: 2, 2", id="a list of lengths"),
+    pytest.param(b"Content-Length: +2", id="a signed length"),
+    pytest.param(b"Content-Length: 0x2", id="a hexadecimal length"),
+    pytest.param(b"Transfer-Encoding: xchunked", id="an unknown coding"),
+    pytest.param(b"Transfer-Encoding: chunked, identity", id="chunked and not last"),
+    pytest.param(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", id="chunked twice"),
+    pytest.param(b"Transfer-Encoding : chunked", id="a space before the colon"),
+    pytest.param(b"X: a\r\n Content-Length: 2", id="a folded header"),
+    pytest.param(b"X: a\nContent-Length: 2", id="a bare line feed"),
+    pytest.param(b"Host: b", id="two hosts"),
+]
+
+
+@pytest.mark.parametrize("headers", AMBIGUOUS)
+async def test_no_request_is_smuggled_in(platform: Platform, headers: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+    writer.write(
+        b"POST /v1/pods HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n%b\r\n\r\n"
+        b"0\r\n\r\nGET /v1/gpu-models HTTP/1.1\r\nHost: a\r\n\r\n" % headers
+    )
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert re.findall(rb"HTTP/1\.[01] (\d+)", answer) == [b"400"]
+    assert b"X-Request-ID: " in answer
 
 
 async def test_who_waits_for_100_continue_is_refused_before_sending(platform: Platform) -> None:

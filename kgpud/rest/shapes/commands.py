@@ -47,8 +47,8 @@ Text = Annotated[str, AfterValidator(_text)]
 class Exec(Body):
     """A command to run to its end."""
 
-    # JSON may spell every byte of stdin in six, as \\u0001.
-    body_limit: ClassVar[int] = 8 << 20
+    # JSON may spell every byte of stdin in six, as \\u0001, those of its base64 too.
+    body_limit: ClassVar[int] = 9 << 20
 
     cmd: Annotated[list[Text], Field(min_length=1, max_length=4096), AfterValidator(_cmd)]
     """The program and its arguments, such as `["bash", "-c", "ls /workspace"]`."""
