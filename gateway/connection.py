@@ -67,6 +67,15 @@ class Connection(FastPath):
         return str((self.get_extra_info("peername") or ("",))[0])
 
     @property
+    def variables(self) -> dict[str, str]:
+        """What sshd tells commands of their connection (session.c, do_setup_env)."""
+        client, server = self.get_extra_info("peername"), self.get_extra_info("sockname")
+        if not client or not server:
+            return {}
+        from_, to = f"{client[0]} {client[1]}", f"{server[0]} {server[1]}"
+        return {"SSH_CLIENT": f"{from_} {server[1]}", "SSH_CONNECTION": f"{from_} {to}"}
+
+    @property
     def client(self) -> str:
         """What the client calls itself: printable ASCII, at most 255 characters."""
         said = self._client_version.decode("ascii", "replace").removeprefix("SSH-2.0-")

@@ -16,13 +16,19 @@ from gateway.wrapper import Command, Kind
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for on a session channel (RFC 4254, 6.5). `command` is raw bytes."""
+    """What a client asked for on a session channel (RFC 4254, 6.5). `command` is raw bytes.
+
+    `environment` is what it sent, `connection` what sshd would say of where it comes from. Commands
+    of the user's own get both, and bash reads ~/.bashrc by the latter; what speaks a protocol for us
+    has no use for that.
+    """
 
     kind: Literal["exec", "shell", "subsystem"] = "shell"
     command: bytes = b""
     tty: bool = False
     terminal: Terminal = field(default_factory=Terminal)
     environment: Mapping[str, str] = field(default_factory=dict)
+    connection: Mapping[str, str] = field(default_factory=dict)
 
 
 class Serving(Protocol):
@@ -83,5 +89,5 @@ def _command(request: Request) -> Command:
         words,
         tty=request.tty,
         terminal=request.terminal,
-        environment=request.environment,
+        environment={**request.environment, **request.connection},
     )

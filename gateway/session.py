@@ -92,7 +92,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def session_started(self) -> None:
         """Begin."""
         environment = dict(self.channel.accepted_environment)
-        self.request = replace(self.request, environment=environment)
+        connection = self.connection.variables
+        self.request = replace(self.request, environment=environment, connection=connection)
         self._tasks.create_task(self._live(self), name=f"session-{self.name}")
 
     # Bytes from the client.

@@ -6,15 +6,20 @@ trap : HUP INT QUIT TERM PIPE USR1 USR2
 exec 3<&0 4>&2
 __tty=$1 __kind=$4
 # Before the command can ask. A setting that this stty doesn't know must not cost the size.
-[ "$__tty" = pipe ] || { stty $2 $3 || stty $2; } >/dev/null 2>&1
+[ "$__tty" = pipe ] || { stty $2 $3 || stty $2; SSH_TTY=$(tty) && export SSH_TTY; } >/dev/null 2>&1
 shift 4
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
-[ "$__kind" = argv ] || unset KGPU_API_TOKEN
 cd /workspace 2>/dev/null || cd 2>/dev/null
 for __shell in "${SHELL:-}" /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
   [ -x "$__shell" ] && break
 done
+if [ "$__kind" != argv ]; then
+  # What sshd sets (session.c, do_setup_env). The count of shells begins with the user's.
+  unset KGPU_API_TOKEN SHLVL
+  : "${USER:=$(id -un 2>/dev/null)}" "${LOGNAME:=$USER}"
+  export SHELL="$__shell" USER LOGNAME
+fi
 if [ "$__kind" = octal ]; then
   __text=
   # The dot keeps the newlines that $() would strip.

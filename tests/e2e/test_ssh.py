@@ -98,6 +98,22 @@ def test_the_in_pod_token_is_not_in_a_session_but_in_pid_1(pod: Pod) -> None:
     assert done.stdout.endswith(b"\n1\n")
 
 
+def test_a_command_is_told_of_its_connection_and_bash_reads_its_start_file(pod: Pod) -> None:
+    """As under sshd; a file that talks can't harm those who speak a protocol, though."""
+    assert pod.ssh("echo 'echo talk; PATH=$PATH:/mine' >~/.bashrc").returncode == 0
+    told = "echo $PATH; echo $SSH_CLIENT; echo $SSH_CONNECTION; tty; echo $SSH_TTY"
+    talk, path, client, connection, *tty = pod.ssh("-tt", told).stdout.decode().splitlines()
+    assert (talk, path[-6:]) == ("talk", ":/mine")
+    address, port, *server = connection.split()
+    assert (address, server) == ("127.0.0.1", ["127.0.0.1", pod.port])
+    assert client == f"{address} {port} {pod.port}"
+    assert tty[0].startswith("/dev/pts/")
+    assert tty[0] == tty[1]
+    for protocol in ("-O", "-s"):
+        pod.scp(protocol, "-q", "POD:/root/.bashrc", "/dev/null")
+    assert pod.ssh("rm ~/.bashrc; echo ${SSH_TTY-none}").stdout == b"talk\nnone\n"
+
+
 def test_only_language_and_terminal_variables_pass(pod: Pod) -> None:
     sent = ("-oSetEnv=LC_TIME=de_DE COLORTERM=truecolor LD_PRELOAD=/x PATH=/evil",)
     shown = pod.ssh(*sent, "env").stdout.decode().splitlines()

@@ -200,6 +200,17 @@ def test_the_pod_s_environment_is_left_as_it_is(shell: Shell) -> None:
     assert ran.out == b"".join(f"{value}|".encode() for value in mine.values())
 
 
+def test_who_one_is_and_in_what_shell_is_told_as_by_sshd(shell: Shell) -> None:
+    told = 'printf "%s|" "$SHELL" "$USER" "$LOGNAME" "${SHLVL-}" "$(id -un)" "$0"'
+    given = run(shell, text(told), environment={"USER": "ada", "SHLVL": "3"})
+    *shown, me, argv0 = given.out.decode().split("|")[:-1]
+    assert shown[:3] == [argv0, "ada", "ada"]
+    assert shown[3] in {"", "1"}  # bash counts, and this is the first one
+    own = run(shell, text(told)).out.decode().split("|")
+    assert own[1:3] == [me, me]
+    assert run(shell, Command(Kind.ARGV, [b"sh", b"-c", b"echo ${USER-}"])).out == b"\n"
+
+
 def test_a_login_shell_ends_with_its_own_code(shell: Shell) -> None:
     ran = run(shell, Command(Kind.LOGIN), stdin=b"echo hi\nexit 3\n")
     assert (ran.codes, ran.out) == ({3}, b"hi\n")
