@@ -15,14 +15,16 @@ ignores_hangup() {
 }
 
 # Without a tty: the whole session. With one: the leader (the wrapper), the shell that stands for
-# it, and the foreground group. Those that ignore SIGHUP asked to stay.
-targets() {
+# it, and the foreground group. Those that ignore SIGHUP asked to stay. No process is
+# begun for it: the pod may have no room for one.
+look() {
+  alive=
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
     fields "$pid" && [ "$session" = "$ours" ] && [ "$state" != Z ] || continue
     [ "$tty" != tty ] || [ "$group" = "$foreground" ] || [ "$parent" = "$leader" ] ||
       [ "$pid" = "$leader" ] || continue
-    [ "$tty" != all ] && ignores_hangup "$pid" || echo "$pid"
+    [ "$tty" != all ] && ignores_hangup "$pid" || alive="$alive $pid"
   done 2>/dev/null
 }
 
@@ -37,20 +39,26 @@ hang_up() {
   done 2>/dev/null
 }
 
-alive=$(targets)
+# Twice: the wrapper may have begun something yet.
+end() {
+  for round in 1 2; do
+    look
+    for pid in $alive; do kill -KILL "$pid"; done 2>/dev/null
+  done
+  echo ended
+  exit 0
+}
+
+# Also when there is no room for `sleep`: a shell ends at that.
+trap end EXIT
+look
 hang_up
 sleep 0.1 2>/dev/null
 # Alone, the wrapper only waits for somebody to take its trailer.
-while alive=$(targets) && [ -n "$alive" ] && [ "$alive" != "$leader" ]; do
+while look && [ -n "$alive" ] && [ "$alive" != " $leader" ]; do
   [ "$grace" -gt 0 ] || break
   grace=$((grace - 1))
   hang_up
   sleep 1
 done
-[ "$alive" != "$leader" ] || sleep 0.1 2>/dev/null
-# Twice: the wrapper may have begun something yet.
-for round in 1 2; do
-  for pid in $(targets); do kill -KILL "$pid"; done 2>/dev/null
-done
-echo ended
-exit 0
+[ "$alive" != " $leader" ] || sleep 0.1 2>/dev/null

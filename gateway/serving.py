@@ -19,8 +19,8 @@ class Request:
     """What a client asked for on a session channel (RFC 4254, 6.5). `command` is raw bytes.
 
     `environment` is what it sent, `connection` what sshd would say of where it comes from. Commands
-    of the user's own get both, and bash reads ~/.bashrc by the latter; what speaks a protocol for us
-    has no use for that.
+    of the user's own get both, and bash reads ~/.bashrc by the latter; what speaks a protocol for
+    us has no use for that.
     """
 
     kind: Literal["exec", "shell", "subsystem"] = "shell"

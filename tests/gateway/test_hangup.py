@@ -1,10 +1,14 @@
 """The hang-up in real sessions: who dies and who stays when the client goes."""
 
+import os
+import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +175,33 @@ def test_others_are_left_alone(shell: Shell, watched: Watched) -> None:
         hang_up(shell, other, tty=False)
         bystander.wait(timeout=5)
         assert watched.left()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's processes alone may become somebody else's")
+@pytest.mark.parametrize("name", ["dash", "busybox"])  # bash tries for 15 s to begin a process
+def test_where_there_is_no_room_for_another_process(name: str) -> None:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"no {name} on this machine")
+    somebody: dict[str, Any] = {"user": 54321, "group": 54321, "extra_groups": []}
+    script = b"trap : HUP; sleep 60 & echo; while :; do sleep 60; done"
+    nonce = wrapper.new_nonce()
+    argv = wrapper.wrapped(Command(Kind.COMMAND, [script]), nonce)
+    start = {"executable": path, "cwd": "/", "stdout": subprocess.PIPE, **somebody}
+    with swept(subprocess.Popen(argv, start_new_session=True, **start)) as command:
+        assert command.stdout
+        assert command.stdout.readline() == b"\n"
+        full = ["prlimit", "--nproc=1", *([path, "sh"] if name == "busybox" else [path])]
+        for words, said in (
+            (["sh", "-c", "echo full; sleep 0; echo not"], b"full\n"),
+            (wrapper.hangup(nonce, tty=False, grace_seconds=5), b"ended\n"),
+        ):
+            done = subprocess.run(
+                [*full, *words[1:]], cwd="/", capture_output=True, timeout=20, **somebody
+            )
+            assert done.stdout == said
+        assert command.wait(timeout=5) == -signal.SIGKILL
+        assert command.stdout.read() == b""  # nobody has it open any more
 
 
 def test_odd_process_names_confuse_nobody(tmp_path: Path, watched: Watched) -> None:
