@@ -38,6 +38,9 @@ _MESSAGES = 16  # of output, in one read and one write
 class Session:
     """Copies bytes both ways until the command and its outputs have ended.
 
+    A terminal is closed when its command ends, as containerd does it (its shim's ShutdownConsole):
+    background jobs that still have it open lose it, and keep nobody waiting.
+
     A client that goes away ends stdin, and the command runs on; how it left says whether its
     output is still read, and whether it is killed after all (`Stream.output`, `Stream.kills`).
     """
@@ -99,7 +102,7 @@ class Session:
                 inward = group.create_task(self._receive(running, given))
                 async with asyncio.TaskGroup() as outward:
                     for channel, fd in outputs:
-                        outward.create_task(self._pump(channel, fd))
+                        outward.create_task(self._pump(running, channel, fd))
                 code = await asyncio.shield(running.code)
                 inward.cancel()
         finally:
@@ -107,13 +110,16 @@ class Session:
                 given.close()
         return code
 
-    async def _pump(self, channel: int | None, fd: int) -> None:
+    async def _pump(self, running: Running, channel: int | None, fd: int) -> None:
+        """Copy an output to its end. A terminal's is its command's, whoever else has it open."""
         batch = Batch(_MESSAGES, MESSAGE_BYTES)
 
         def take(size: int) -> bool:
             return channel is None or self._stream.output(channel, batch, size)
 
         output = Output(fd, batch.gaps, take)
+        if fd == running.master:
+            running.code.add_done_callback(lambda _: output.finish())
         while await output.flow() and await self._stream.wanted():
             pass
 

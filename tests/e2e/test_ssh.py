@@ -158,6 +158,19 @@ def test_an_interactive_shell(pod: Pod) -> None:
     assert terminal.close() == 6
 
 
+def test_who_leaves_a_shell_does_not_wait_for_its_jobs(pod: Pod, bare: Pod) -> None:
+    for one in (pod, bare):
+        terminal = Terminal(one.argv())
+        terminal.until(b"# ")
+        terminal.type(b"sleep 61 & sleep 62 &\r")
+        terminal.until(b"# ")
+        terminal.type(b"exit 6\r")
+        with pytest.raises(OSError):
+            terminal.until(b"never")
+        assert terminal.close() == 6
+        assert one.ssh("ps | grep -c '[s]leep 6[12]'").stdout in {b"0\n", b"2\n"}
+
+
 def test_a_slow_reader_holds_the_pod_back_and_loses_nothing(pod: Pod) -> None:
     writer = "for n in $(seq 60); do head -c 1000000 /dev/zero; echo $n >/tmp/n; done; exit 3"
     client = pod.start(writer)

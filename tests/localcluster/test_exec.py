@@ -186,6 +186,18 @@ async def test_a_background_job_holds_the_stream_a_detached_one_does_not(
         assert (await api.execute(own, "sh", "-c", script)).code == 5
 
 
+@pytest.mark.parametrize("job", ["sleep 60", "setsid sleep 60", "yes"])
+async def test_a_terminal_ends_with_its_command_whoever_has_it(
+    api: Api, own: str, job: str
+) -> None:
+    script = f"trap '' HUP; {job} & printf %100000s; echo end; exit 5"
+    async with asyncio.timeout(WITHIN):
+        async with api.connect(own, "sh", "-c", script, stdin=True, tty=True) as socket:
+            ended = await finish(socket, Result())
+    assert ended.code == 5
+    assert b"end\r\n" in ended.out
+
+
 async def test_every_command_leads_a_session(api: Api, full: str) -> None:
     script = "import os; print(os.getsid(0) == os.getpid(), sorted(os.listdir('/proc/self/fd')))"
     result = await api.execute(full, "python3", "-c", script)
