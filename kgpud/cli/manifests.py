@@ -27,5 +27,9 @@ def manifests(path: Path | None) -> None:
     click.echo(
         f"# kgpud's manifests, version {install.VERSION}: kgpud manifests | kubectl apply -f -"
     )
+    for service in install.named_services(config):
+        click.echo(
+            f"# Pods use {service}: if that name has a private address, put it into network.allow."
+        )
     text = yaml.safe_dump_all(install.documents(config), sort_keys=False, width=100)
     click.echo(text, nl=False)

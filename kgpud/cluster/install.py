@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kgpud.address import Address
 from kgpud.cluster import manifests, policies
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.pods import CONTAINER, GPU_MODEL
@@ -84,11 +85,20 @@ def _role(kind: str, namespace: str, rules: list[Object]) -> list[Object]:
     ]
 
 
-def _policy(config: Config) -> Object:
+def named_services(config: Config) -> list[Address]:
+    """Return what pods use of ours by name: no policy lets them in, should they be private."""
+    return [one for one in _services(config) if not policies.is_address(one.host)]
+
+
+def _services(config: Config) -> list[Address]:
     urls = [config.public_url]
     if config.objects.store == "s3":
         urls.append(config.objects.s3.endpoint)
-    spec = policies.spec(config.network, filter(None, map(policies.of_url, urls)))
+    return [found for url in urls if (found := policies.of_url(url))]
+
+
+def _policy(config: Config) -> Object:
+    spec = policies.spec(config.network, _services(config))
     version, namespace = "networking.k8s.io/v1", config.cluster.namespace
     return _object(version, "NetworkPolicy", "kgpud-rentals", namespace, spec=spec)
 

@@ -45,6 +45,11 @@ def is_private(host: str) -> bool:
     return found is not None and any(found in ip_network(one) for one in ranges)
 
 
+def is_address(host: str) -> bool:
+    """Tell an address from a name."""
+    return _address(host) is not None
+
+
 def of_url(url: str) -> Address | None:
     """Return where a URL leads, None for an empty one."""
     parts = urlsplit(url)

@@ -44,6 +44,19 @@ def test_the_manifests_are_the_golden_ones(tmp_path: Path) -> None:
     files.compare("manifests.yaml", printed("--config", str(config)))
 
 
+def test_names_that_no_policy_can_let_in_are_told(tmp_path: Path) -> None:
+    config = tmp_path / "kgpud.toml"
+    config.write_text(
+        'public_url = "https://gpus.lab"\n[objects]\nstore = "s3"\n'
+        '[objects.s3]\nbucket = "data"\nendpoint = "http://[fd00::7]:9000"\n'
+    )
+    text = printed("--config", str(config))
+    assert "# Pods use gpus.lab:443: if that name has a private address" in text
+    assert text.count("# Pods use") == 1
+    [policy] = [one for one in yaml.safe_load_all(text) if one["kind"] == "NetworkPolicy"]
+    assert passes(policy["spec"], "fd00::7", 9000)
+
+
 def test_a_mistake_in_the_configuration_is_one_line(tmp_path: Path) -> None:
     config = tmp_path / "kgpud.toml"
     config.write_text("[network]\nallow = ['db:1']")
