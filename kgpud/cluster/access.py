@@ -51,11 +51,14 @@ class Access:
         self._avoided: dict[str, float] = {}
 
     async def api_server(self) -> ApiServer:
-        """Return the current address and credentials. Raises NoCredentials."""
-        if self._monotonic() >= self._good_until:
+        """Return the current address and credentials. Raises NoCredentials.
+
+        While one caller waits for new ones, a slow plugin's maybe, the old ones serve the others.
+        """
+        if self._is_stale() and not (self._loaded and self._lock.locked()):
             async with self._lock:
                 # Somebody may have done it while we waited.
-                if self._monotonic() >= self._good_until:
+                if self._is_stale():
                     await self._load()
         loaded = self._loaded
         assert loaded is not None
@@ -66,6 +69,9 @@ class Access:
             proxy=self._settings.proxy or None,
             server_name=loaded.server_name,
         )
+
+    def _is_stale(self) -> bool:
+        return self._monotonic() >= self._good_until
 
     def forget(self, server: ApiServer) -> None:
         """Read the credentials again at the next call if these, which were refused, still serve."""
