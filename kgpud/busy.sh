@@ -3,7 +3,10 @@ echo "self $$"
 look() {
 	read -r up _ </proc/uptime && echo "up $up"
 	for file in /proc/[0-9]*/stat; do
-		read -r line <"$file" && echo "$line"
+		line=
+		# A process may have a newline in its name.
+		while read -r part; do line="$line$part "; done <"$file"
+		[ -n "$line" ] && echo "$line"
 	done
 	if command -v nvidia-smi >/dev/null; then
 		used=$(nvidia-smi --query-gpu=utilization.gpu --format=csv,noheader,nounits) || used=unknown

@@ -76,10 +76,21 @@ def test_a_gpu_that_cannot_be_asked_is_no_idle_one(said: bytes) -> None:
     assert busy.is_busy(answer([said], [said]), gpus=0) is False
 
 
+# Under a name that looks like the end of one, in two lines.
+_HIDES = r"""
+import ctypes
+ctypes.CDLL(None).prctl(15, b"a\nb) S 1")
+print(flush=True)
+while True: pass
+"""
+
+
 def test_every_shell_can_look() -> None:
     """Here the whole machine is looked at: a loop beside it is seen, and the answer is whole."""
     shells = [["sh"], ["busybox", "sh"], ["bash", "--posix"]]
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as loop:
+    with subprocess.Popen([sys.executable, "-c", _HIDES], stdout=subprocess.PIPE) as loop:
+        assert loop.stdout is not None
+        loop.stdout.readline()
         looks = [
             subprocess.Popen(
                 [*shell, *busy.command(1)[1:]],
@@ -94,4 +105,5 @@ def test_every_shell_can_look() -> None:
     for look, (out, err) in zip(looks, said, strict=True):
         assert (look.returncode, err) == (0, b"")
         assert out.endswith(b"\nend\n")
+        assert out.count(b"\n%d (a b) S 1) R " % loop.pid) == 2
         assert busy.is_busy(out, gpus=0) is True
