@@ -87,8 +87,11 @@ class SignIns:
         async with self._db.transaction() as tx:
             return await self._begin(tx, account.account_id, identity.issuer)
 
-    async def account(self, browser: str) -> Account | None:
-        """Return who uses a browser, whatever the account's status; None if nobody does."""
+    async def account(self, browser: str, *, in_use: bool = True) -> Account | None:
+        """Return who uses a browser, whatever the account's status; None if nobody does.
+
+        A page that looks for news by itself is not `in_use`: nobody may be there.
+        """
         now = self._clock.now_ms()
         async with self._db.reading() as rx:
             found = await signins.find(
@@ -97,7 +100,7 @@ class SignIns:
         if found is None:
             return None
         account, seen_at = found
-        if now - seen_at > _SEEN_EVERY_MS:
+        if in_use and now - seen_at > _SEEN_EVERY_MS:
             async with self._db.transaction() as tx:
                 await signins.see(tx, _hash(browser), now)
         return account

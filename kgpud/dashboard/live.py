@@ -27,35 +27,55 @@ async def follow(visit: Visit) -> EventStream:
 
 async def _chunks(visit: Visit) -> AsyncGenerator[bytes, None]:
     changes = visit.services.rentals.changes
+    beat, house = _beat(), changes.told
     with changes.any() as changed:
         # In this order nothing that happens meanwhile is missed.
-        before = await _seen(visit)
+        before = await _seen(visit, house)
         yield _RETRY + _event(b"told", visit)
         while before is not None and not changes.closed:
-            try:
-                await asyncio.wait_for(changed.wait(), _BEAT_SECONDS)
-            except TimeoutError:
+            if await _waited(changed, beat):
+                await asyncio.sleep(_TOGETHER_SECONDS)
+            else:
                 yield HEARTBEAT
-            await asyncio.sleep(_TOGETHER_SECONDS)
+                beat, house = _beat(), changes.told
             changed.clear()
-            seen = await _seen(visit)
+            seen = await _seen(visit, house)
             if seen != before:
                 yield _event(b"change", visit)
             before = seen
+
+
+def _beat() -> float:
+    return asyncio.get_running_loop().time() + _BEAT_SECONDS
+
+
+async def _waited(changed: asyncio.Event, until: float) -> bool:
+    """Wait for a change; return False if it is time to look without one."""
+    if asyncio.get_running_loop().time() >= until:
+        return False
+    try:
+        async with asyncio.timeout_at(until):
+            await changed.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _event(kind: bytes, visit: Visit) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind, visit.site.told().encode())
 
 
-async def _seen(visit: Visit) -> object:
-    """Return what pages of this account show, None once there is nobody to show it to."""
-    account = await visit.site.sign_ins.account(visit.browser)
+async def _seen(visit: Visit, house: int) -> object:
+    """Return what pages of this account show, None once there is nobody to show it to.
+
+    Maintainers see everybody's rentals, whose changes `house` counts, and who waits for approval.
+    """
+    account = await visit.site.sign_ins.account(visit.browser, in_use=False)
     if account is None or account.status != "approved":
         return None
     newest = await visit.services.rentals.list(Which(account.account_id, limit=_SHOWN))
-    mine = account, newest, await visit.services.history.mark(account.account_id)
-    catalog = visit.services.catalog
-    # Maintainers see the whole house.
-    house = visit.services.rentals.changes.told if account.role == "maintainer" else None
-    return mine, house, catalog.menu(), catalog.fresh
+    mark = await visit.services.history.mark(account.account_id)
+    mine = account, newest, mark, visit.services.catalog.nodes(), visit.services.catalog.fresh
+    if account.role != "maintainer":
+        return mine
+    return mine, house, await visit.services.accounts.list("pending")

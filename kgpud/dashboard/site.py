@@ -46,7 +46,8 @@ def _serve(route: PageRoute, site: Site) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         visit = Visit(site, None, "", request.match_info, request.cookies, told=site.told())
         try:
-            visit = await _known(visit)
+            # The page's own script looks for news, and says so.
+            visit = await _known(visit, in_use="X-News" not in request.headers)
             answer = await _answer(route, request, visit)
         except Exception as error:  # noqa: BLE001 - each is logged or shown
             answer = _failure(error)
@@ -78,10 +79,12 @@ async def _nowhere(_visit: Visit) -> Answer:
     raise UserError(Code.NOT_FOUND, "there is no such page")
 
 
-async def _known(visit: Visit) -> Visit:
+async def _known(visit: Visit, *, in_use: bool) -> Visit:
     """Return the visit with who pays it, if the browser is signed in."""
     browser = visit.cookies.get(cookies.name(cookies.BROWSER, secure=visit.site.secure), "")
-    visitor = await visit.site.sign_ins.account(browser) if browser else None
+    if not browser:
+        return visit
+    visitor = await visit.site.sign_ins.account(browser, in_use=in_use)
     return visit if visitor is None else replace(visit, visitor=visitor, browser=browser)
 
 

@@ -62,6 +62,12 @@ async def _reissued(page: Page, site: Site) -> str:
     return str(await page.evaluate("navigator.clipboard.readText()"))
 
 
+async def _reads_well(page: Page) -> None:
+    """Ask axe, which knows what screen readers, keyboards and weak eyes need."""
+    found = await Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}: {found.generate_report()}"
+
+
 def _ssh(folder: Path) -> str:
     """Return a function for bash that lets ssh know no host and ask nothing."""
     known = f"-o UserKnownHostsFile={folder}/known -o StrictHostKeyChecking=accept-new"
@@ -79,6 +85,7 @@ async def test_a_token_is_copied_used_and_replaced(site: Site, chromium: Browser
         argv += ["-H", f"Authorization: Bearer {token}"]
         done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, timeout=20)
         assert int(done.stdout) == status
+    await _reads_well(page)
     # Neither a look back nor any page shows it again.
     await page.get_by_role("link", name="I have it").click()
     await expect(page.get_by_text(f"{new[:15]}•")).to_be_visible()
@@ -119,9 +126,11 @@ async def test_a_rental_from_first_click_to_last(
     assert saved.suggested_filename == f"{pod_id}.key"
     await saved.save_as(tmp_path / saved.suggested_filename)
     shell = await page.get_by_label("How to use it", exact=True).inner_text()
+    await _reads_well(page)
     await page.get_by_role("link", name="To the pod").click()
     await page.evaluate("window.mark = true")
     await expect(page.locator("#state .badge")).to_have_text("ready")
+    await _reads_well(page)
     await expect(page.get_by_role("heading", name="Ready after")).to_be_visible()
     said = await _bash(f"{_ssh(tmp_path)}{shell} 'echo $QUOTE $EQUAL; nvidia-smi -L'", tmp_path)
     assert said.startswith('it\'s "so" a=b\nGPU 0')
@@ -202,8 +211,7 @@ async def test_every_page_reads_well(site: Site, chromium: Browser) -> None:
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{path} scrolls sideways at {width}"
             if themes[number % 2][0] == theme:
-                found = await Axe().run(page)
-                assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+                await _reads_well(page)
     await context.close()
     assert errors == []
 
@@ -235,10 +243,12 @@ async def test_a_file_goes_straight_to_the_store(
     await page.goto(f"{site.origin}/objects")
     await page.get_by_label("Label").fill("a file")
     await page.get_by_role("button", name="Upload").click()
+    await _reads_well(page)
     await page.get_by_label("A file from this machine").set_input_files(file)
     await expect(page.get_by_role("cell", name="1.0 MB")).to_be_visible()
     await expect(page.get_by_text("ready")).to_be_visible()
     await page.get_by_role("link", name="Fetch a file").click()
+    await _reads_well(page)
     line = await page.get_by_label("Fetch it in a pod", exact=True).inner_text()
     await _bash(line, tmp_path)
     assert (tmp_path / "data").read_bytes() == file.read_bytes()

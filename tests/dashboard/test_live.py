@@ -89,3 +89,22 @@ async def test_a_tab_that_is_signed_out_says_so(context: BrowserContext, house: 
     await other.get_by_role("button", name="Sign out").click()
     await asyncio.to_thread(_happen, house)
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_over_plain_http_each_tab_that_is_seen_listens(
+    context: BrowserContext, house: House
+) -> None:
+    # What browsers give to pages over TLS, or from this very machine, alone.
+    await context.add_init_script(
+        "for (const name of ['locks', 'clipboard']) "
+        "Object.defineProperty(Navigator.prototype, name, { value: undefined });"
+    )
+    page = await _open(context, house)
+    before = await page.get_by_text("Somebody came in").count()
+    await asyncio.to_thread(_happen, house)
+    await expect(page.get_by_text("Somebody came in")).to_have_count(before + 1)
+    await page.get_by_role("button", name="Copy: A shell").click()
+    await expect(page.get_by_role("button", name="Copy: A shell")).to_have_text("Copied")
+    await page.set_content("<textarea autofocus></textarea>")
+    await page.locator("textarea").press("Control+v")
+    assert (await page.locator("textarea").input_value()).startswith("ssh -p ")

@@ -43,6 +43,18 @@ async def test_a_browser_is_forgotten_after_half_a_day_unused(
     assert await sign_ins.account(browser) is None
 
 
+async def test_an_open_page_that_nobody_uses_keeps_nobody_signed_in(
+    still: World, sign_ins: SignIns, clock: ManualClock
+) -> None:
+    await still.account()
+    browser = await sign_ins.by_link(await sign_ins.link("a@example.org"))
+    for _ in range(11):
+        clock.advance(_HOUR)
+        assert await sign_ins.account(browser, in_use=False) is not None
+    clock.advance(_HOUR)
+    assert await sign_ins.account(browser, in_use=False) is None
+
+
 async def test_a_browser_is_forgotten_after_a_week(
     still: World, sign_ins: SignIns, clock: ManualClock
 ) -> None:

@@ -89,7 +89,8 @@ function become(old, fresh) {
 
 // Load the page again in the background and bring its live parts up to date.
 async function refresh() {
-  const response = await fetch(location.href, { cache: "no-store" });
+  // Not somebody who uses the page: an open tab keeps nobody signed in.
+  const response = await fetch(location.href, { cache: "no-store", headers: { "X-News": "1" } });
   if (response.redirected || response.status === 403 || response.status === 404) location.reload();
   if (!response.ok) return;
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
