@@ -43,9 +43,12 @@ def _taint(value: str) -> str:
 
 def _ip(value: str) -> str:
     try:
-        return str(ip_address(value))
+        found = ip_address(value)
     except ValueError:
         raise ValueError("must be an IP address") from None
+    if "%" in value:
+        raise ValueError("must be an IP address that means the same on every node, without a zone")
+    return str(found)
 
 
 def _by_ip(value: Address) -> Address:

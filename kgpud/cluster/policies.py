@@ -91,7 +91,8 @@ def _block(host: str) -> str:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """Read an address; one with a zone, as in fe80::1%eth0, is none that a policy could name."""
     try:
-        return ip_address(host)
+        return None if "%" in host else ip_address(host)
     except ValueError:
         return None

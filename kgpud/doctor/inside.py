@@ -50,6 +50,8 @@ def _judged(done: Completed, data: bytes, took: float) -> Finding:
     remedy = "look for a proxy between here and the API server that changes or holds websockets"
     if done.stdout != data:
         share = f"{len(done.stdout) // _MIB} of {_PAYLOAD_MIB} MiB came back"
+        if done.timed_out:
+            share += f" in {_STREAM_SECONDS:.0f} s"
         wrong = "the bytes that came back are others" if len(done.stdout) == len(data) else share
         return fail("exec", wrong, remedy)
     if done.timed_out:

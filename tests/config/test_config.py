@@ -122,6 +122,7 @@ def test_tables_of_gpus_replace_the_menu(tmp_path: Path) -> None:
         ('[network]\nallow = ["db:1"]', "network.allow.0: must be IP:PORT"),
         ('[network]\ndeny = ["10.0.0.1/8"]', "network.deny.0: must be a network such as"),
         ('[network]\ndeny = ["::/0"]', "network.deny.0: would leave pods no network"),
+        ('[network]\ndns = ["fe80::1%eth0"]', "network.dns.0: must be an IP address"),
         ("[cluster]\nmost_pods = 0", "cluster.most_pods: "),
         ('[images]\nkernels = ["sm_75"]', "images.kernels.0: must be a CUDA compute capability"),
         (

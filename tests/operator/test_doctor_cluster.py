@@ -135,6 +135,7 @@ def test_an_exec_that_loses_or_changes_something_fails() -> None:
     data = b"x" * (1 << 20)
     assert judged(data).verdict is Verdict.OK
     assert "0 of 64 MiB" in judged(data[:-1]).detail
+    assert "0 of 64 MiB came back in 60 s" in judged(b"", 124, timed_out=True).detail
     assert "are others" in judged(data[:-1] + b"y").detail
     assert "end of a command's input" in judged(data, 124, timed_out=True).detail
     assert "exit code 0 instead of 7" in judged(data, 0).detail

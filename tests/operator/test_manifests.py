@@ -55,6 +55,9 @@ def test_names_that_no_policy_can_let_in_are_told(tmp_path: Path) -> None:
     assert text.count("# Pods use") == 1
     [policy] = [one for one in yaml.safe_load_all(text) if one["kind"] == "NetworkPolicy"]
     assert passes(policy["spec"], "fd00::7", 9000)
+    config.write_text('public_url = "https://[fe80::1%25eth0]"\n')
+    zoned = printed("--config", str(config))
+    assert ("# Pods use " in zoned, "eth0/128" in zoned) == (True, False)
 
 
 def test_a_mistake_in_the_configuration_is_one_line(tmp_path: Path) -> None:
