@@ -1,6 +1,7 @@
 """What the daemon counts about itself, in Prometheus' text format (exposition formats, 0.0.4)."""
 
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,32 +24,28 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self._requests = Counter(
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        counter = partial(Counter, registry=registry)
+        self._requests = counter(
             "kgpud_http_requests",
             "Requests answered, by method, route and status; 0 if there was no answer.",
             ("method", "route", "status"),
-            registry=self.registry,
         )
         self._seconds = Histogram(
             "kgpud_http_request_seconds",
             "How long requests took, streamed answers included.",
             ("route",),
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self._sessions = Counter(
-            "kgpud_ssh_sessions_ended",
-            "SSH sessions that ended, by why.",
-            ("reason",),
-            registry=self.registry,
+        self._sessions = counter(
+            "kgpud_ssh_sessions_ended", "SSH sessions that ended, by why.", ("reason",)
         )
-        self._bytes = Counter(
+        self._bytes = counter(
             "kgpud_ssh_bytes",
             "Bytes moved by SSH sessions that ended: in from clients, out to them.",
             ("direction",),
-            registry=self.registry,
         )
         # Finding a series by its labels takes longer than counting.
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -80,38 +77,27 @@ class Metrics:
         self._db = db
         self._catalog = catalog
         self._watchdog = watchdog
-        registry = counters.registry
-        self._rentals = Gauge(
-            "kgpud_rentals",
-            "Rentals whose pod is not gone, by phase.",
-            ("phase",),
-            registry=registry,
-        )
-        self._burn = Gauge(
-            "kgpud_burn_credits_per_hour", "What all running rentals cost.", registry=registry
-        )
-        self._sessions = Gauge("kgpud_ssh_sessions", "Open SSH sessions.", registry=registry)
-        self._gpus = Gauge(
+        gauge = partial(Gauge, registry=counters.registry)
+        self._rentals = gauge("kgpud_rentals", "Rentals whose pod is not gone.", ("phase",))
+        self._burn = gauge("kgpud_burn_credits_per_hour", "What all running rentals cost.")
+        self._sessions = gauge("kgpud_ssh_sessions", "Open SSH sessions.")
+        self._gpus = gauge(
             "kgpud_gpus",
-            "GPUs of Ready, schedulable nodes, by class: all of them, and the free ones.",
+            "GPUs of Ready, schedulable nodes: in total, and free ones.",
             ("gpu_model", "which"),
-            registry=registry,
         )
-        self._connected = Gauge(
+        self._connected = gauge(
             "kgpud_cluster_connected",
-            "1 while the watch on the cluster is fresh; no minute is charged while it is 0.",
-            registry=registry,
+            "1 while the watch on the cluster is fresh; while it is 0 no minute is charged.",
         )
+        self._blocks_told = 0
         self._blocks = Counter(
             "kgpud_loop_blocks",
             "How often something kept the event loop for more than 20 ms.",
-            registry=registry,
+            registry=counters.registry,
         )
-        self._blocks_told = 0
-        self._longest = Gauge(
-            "kgpud_loop_longest_block_seconds", "The longest of these.", registry=registry
-        )
-        version = Gauge("kgpud_info", "1, with the version.", ("version",), registry=registry)
+        self._longest = gauge("kgpud_loop_longest_block_seconds", "The longest of these.")
+        version = gauge("kgpud_info", "1, with the version.", ("version",))
         version.labels(metadata.version("kgpud")).set(1)
 
     async def text(self) -> bytes:
