@@ -65,9 +65,13 @@ remove() { try rm "$1"; }
 remove_folder() { try rmdir "$1"; }
 make_folder() { try mkdir -m "$2" "$1"; }
 
+# Whether a plain rename may take the second name. OpenSSH's moves a file by link(2), and all else
+# where stat(2) finds nothing: over a dangling link.
+free() { if [ -f "$1" ] && ! [ -L "$1" ]; then ! taken "$2"; else ! [ -e "$2" ]; fi; }
+
 rename() {
   exists "$1" || return
-  [ "$3" = over ] || ! taken "$2" || { fail 'File exists'; return; }
+  [ "$3" = over ] || free "$1" "$2" || { fail 'File exists'; return; }
   # One name, or two of one file: rename(2) leaves them, and mv complains.
   [ "$1" != "$2" ] || return 0
   [ -L "$1" ] || [ -L "$2" ] || ! [ "$1" -ef "$2" ] || return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from .client import (
@@ -202,6 +202,8 @@ def compare(client: Client, other: Client, here: Path, there: Path, steps: list[
 
 
 @settings(same_requests, max_examples=20)
+@example(steps=[(18, b"a", b"b"), (20, b"a", b"a"), (18, b"a", b"a"), (18, b"a", b"c")])
+@example(steps=[(20, b"none", b"l"), (18, b"a", b"l"), (18, b"folder", b"l"), (18, b"l", b"b")])
 @some_steps
 def test_the_same_requests(
     client: Client, other: Client, here: Path, there: Path, steps: list[Any]
