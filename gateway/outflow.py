@@ -1,8 +1,9 @@
 """What a connection sends: channels' data in turns, in few writes, and never more than fits.
 
-It leans on private parts of asyncssh 2.24.1: `_send`, `_send_seq`, `_send_encryption`,
-`_send_kexinit`, `send_newkeys`, `_kexinit_sent`, `_kex_complete`, `_auth_complete`, `_rekey_bytes`,
-`_rekey_bytes_sent`, `_rekey_seconds`, `_rekey_time`, `_compressor`, `_transport`.
+It leans on private parts of asyncssh 2.24.1: `_force_close`, `_send`, `_send_seq`,
+`_send_encryption`, `_send_kexinit`, `send_newkeys`, `_kexinit_sent`, `_kex_complete`,
+`_auth_complete`, `_rekey_bytes`, `_rekey_bytes_sent`, `_rekey_seconds`, `_rekey_time`,
+`_compressor`, `_transport`.
 `tests/gateway/test_pinned.py` tells when they are gone.
 """
 
@@ -56,6 +57,7 @@ class Outflow(asyncssh.SSHServerConnection):
         self._planned = self._pressed = False
         self._slice_sent = 0  # packets of data
         self._holds: set[str] = set()
+        self._replies: list[bytes] = []
         self._kex_limit: asyncio.TimerHandle | None = None
         self.kex_seconds = KEX_SECONDS
 
@@ -95,11 +97,27 @@ class Outflow(asyncssh.SSHServerConnection):
             if self._transport and not self._holds:
                 self._transport.resume_reading()
 
+    # Replies, and whatever else asyncssh sends: all of one turn of the loop in one write. From
+    # Python 3.12 on a transport adds up all it holds at each, so that 30,000 small ones that a
+    # client leaves unread would keep the loop for a minute.
+
     def _send(self, data: bytes) -> None:
-        super()._send(data)
-        # Data stays far below this; only replies that the client doesn't read come here.
-        if self._transport and self._transport.get_write_buffer_size() > UNREAD:
-            self.hold_reading("replies unread")
+        if self._transport:
+            if not self._replies:
+                self._loop.call_soon(self._send_replies)
+            self._replies.append(data)
+
+    def _send_replies(self) -> None:
+        replies, self._replies = self._replies, []
+        if self._transport and replies:
+            self._transport.write(b"".join(replies))
+            # Data stays far below this; only replies that the client doesn't read come here.
+            if self._transport.get_write_buffer_size() > UNREAD:
+                self.hold_reading("replies unread")
+
+    def _force_close(self, exc: Exception | None) -> None:
+        self._send_replies()
+        super()._force_close(exc)
 
     # Channels' data.
 
@@ -195,6 +213,7 @@ class Outflow(asyncssh.SSHServerConnection):
         transport = self._transport
         if not size or transport is None or not isinstance(self._send_encryption, Gcm):
             return
+        self._send_replies()
         sealed = self._buffers.outgoing[:size]
         if transport.get_write_buffer_size():
             transport.write(bytes(sealed))

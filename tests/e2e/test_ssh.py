@@ -124,7 +124,7 @@ def test_only_language_and_terminal_variables_pass(pod: Pod) -> None:
 
 def test_ten_sessions_on_one_connection(pod: Pod) -> None:
     # Short: a socket's path has 107 bytes.
-    path = f"/tmp/kgpud-cm-{os.getpid()}"
+    path = f"/tmp/kgpud-ten-{os.getpid()}"
     master = subprocess.Popen(pod.argv("-M", "-N", f"-S{path}"), stdin=subprocess.DEVNULL)
     try:
         eventually(lambda: os.path.exists(path))
@@ -134,6 +134,7 @@ def test_ten_sessions_on_one_connection(pod: Pod) -> None:
         # Not SIGTERM: this ssh may sleep over it until its next packet.
         master.kill()
         master.wait(10)
+        os.unlink(path)
 
 
 def test_an_interactive_shell(pod: Pod) -> None:

@@ -13,18 +13,17 @@ NONCE = "0123456789abcdef" * 2
 
 async def waited_longer(data: bytes, *, tty: bool = False, on_stderr: bool = False) -> bool:
     """Whether what could begin a trailer waits for more than the shorter of the two times."""
-    sink, soon = Recorder(), asyncio.Event()
+    sink, waits = Recorder(), asyncio.get_running_loop().create_future()
     output = Output(NONCE, sink, tty=tty)
     take, got = (output.stderr, sink.err) if on_stderr else (output.stdout, sink.out)
     take(data)
     output.taken()
     assert got == data[:-1]
     # Timers run in their order, however late.
-    asyncio.get_running_loop().call_later((SOON_SECONDS + RELEASE_SECONDS) / 2, soon.set)
-    await soon.wait()
-    waits = got != data
-    await eventually(lambda: got == data)
-    return waits
+    between = (SOON_SECONDS + RELEASE_SECONDS) / 2
+    waits.get_loop().call_later(between, lambda: waits.set_result(got != data))
+    await eventually(lambda: got == data and waits.done())
+    return bool(waits.result())
 
 
 @pytest.mark.parametrize("on_stderr", [False, True])

@@ -42,7 +42,9 @@ CHANNEL = (
 # What is overridden must be asyncssh's still, or nobody calls it.
 OVERRIDDEN = {
     fastpath.FastPath: ["_recv_pkthdr", "_finish_recv_packet"],
-    outflow.Outflow: ["_send", "_send_kexinit", "send_newkeys", "_cleanup", "send_packet"],
+    outflow.Outflow: [
+        *("_send", "_force_close", "_send_kexinit", "send_newkeys", "_cleanup", "send_packet")
+    ],
     flow.Flow: ["_accept_data", "_deliver_data", "_flush_send_buf", "resume_reading", "write"],
     channel.Channel: ["_process_exec_request", "_process_env_request"],
     connection.Connection: ["_send_kexinit", "remove_channel", "internal_error"],
