@@ -23,10 +23,12 @@ class Pipes:
     """A command's standard streams: `theirs` are its three ends, the others are ours.
 
     Ours don't block, and are None where the client did not ask for the stream: there the command
-    has /dev/null. Leaving the with-statement closes what has not been closed or taken.
+    has /dev/null. Leaving the with-statement closes what has not been closed or taken. They belong
+    to the user `owner`, None for ours, so that the command may open /dev/stderr, as under runc.
     """
 
-    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool) -> None:
+    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool, owner: int | None) -> None:
+        self._owner = owner
         self.theirs: list[int] = []
         self._ours: list[int] = []
         try:
@@ -46,6 +48,8 @@ class Pipes:
         self.theirs.append(theirs)
         self._ours.append(ours)
         os.set_blocking(ours, False)
+        if self._owner is not None:
+            os.fchown(theirs, self._owner, self._owner)
         return ours
 
     def close_theirs(self) -> None:

@@ -76,7 +76,12 @@ class Session:
 
     async def _on_pipes(self) -> int:
         asked = self._asked
-        with Pipes(stdin=asked.stdin, stdout=asked.stdout, stderr=asked.stderr) as pipes:
+        with Pipes(
+            stdin=asked.stdin,
+            stdout=asked.stdout,
+            stderr=asked.stderr,
+            owner=self._sandbox.uid,
+        ) as pipes:
             running = await self._sandbox.execute(asked.argv, pipes.theirs)
             pipes.close_theirs()
             stdin = pipes.take_stdin()

@@ -72,6 +72,11 @@ class Sandbox:
         self.listeners: list[socket.socket] = []
         self.gone: asyncio.Future[int] = self._loop.create_future()
 
+    @property
+    def uid(self) -> int | None:
+        """The user of ours that its root is; None: whoever runs the cluster."""
+        return self._boot.uid
+
     @classmethod
     async def start(cls, boot: Boot) -> Self:
         """Start a sandbox and return when commands can be run in it.

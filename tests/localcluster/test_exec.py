@@ -55,6 +55,11 @@ async def test_streams_are_kept_apart_and_come_before_the_status(api: Api, full:
     assert (only.out, only.err, only.code) == (b"out\n", b"", 2)
 
 
+async def test_the_streams_are_opened_by_name_too(api: Api, full: str) -> None:
+    result = await api.execute(full, "sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr")
+    assert (result.out, result.err, result.code) == (b"out\n", b"err\n", 0)
+
+
 async def test_post_upgrades_too(api: Api, full: str) -> None:
     assert (await api.execute(full, "echo", "x", method="POST")).out == b"x\n"
 

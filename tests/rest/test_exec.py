@@ -52,6 +52,14 @@ async def test_exec_at_its_limits(platform: Platform) -> None:
     on = await exec_ready(platform)
     said = await run(platform, on, "wc", "-c", stdin="\1" * (1 << 20))
     assert said["stdout"].strip() == str(1 << 20)
+    said = await run(platform, on, "sh", "-c", "head -c 524288 /dev/zero | tee /dev/stderr")
+    assert (len(said["stdout"]), len(said["stderr"]), said["truncated"]) == (
+        1 << 19,
+        1 << 19,
+        False,
+    )
+    said = await run(platform, on, "head", "-c", "1048577", "/dev/zero")
+    assert (len(said["stdout"]), said["truncated"]) == (1 << 20, True)
     said = await run(platform, on, "sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' a")
     assert (said["exit_code"], said["truncated"]) == (0, True)
     assert len(said["stdout"]) == 1 << 20
