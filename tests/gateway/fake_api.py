@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from gateway.executor import Executor
 from gateway.outcome import Outcome
 from gateway.protocols import ApiServer, PodRef
+from gateway.wrapper import HANGUP
 
 POD = PodRef("default", "w1", "main")
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
@@ -67,7 +68,7 @@ class Call:
 
     @property
     def is_hangup(self) -> bool:
-        return "targets()" in self.command[2]
+        return self.command[2] == HANGUP
 
     def trailer(self, code: int) -> bytes:
         return b"\x1e" + self.nonce.encode() + b" %03d" % code
