@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import aclosing
 
 from kgpud import podlogs
@@ -63,7 +64,10 @@ async def log(visit: Visit) -> Answer:
 
 async def confirm_release(visit: Visit) -> Answer:
     """Say what is lost, before it is."""
-    return Page("release.html", {"rental": await _rental(visit)})
+    rental = await _rental(visit)
+    if rental.ended_at is not None:
+        return Redirect(f"/pods/{rental.pod_id}")
+    return Page("release.html", {"rental": rental})
 
 
 async def release(visit: Visit) -> Answer:
@@ -71,6 +75,35 @@ async def release(visit: Visit) -> Answer:
     rental = await _rental(visit)
     await visit.services.rentals.release(visit.account.account_id, rental.pod_id)
     return Redirect(f"/pods/{rental.pod_id}")
+
+
+async def choose_key(visit: Visit) -> Answer:
+    """Ask for another key, and say what becomes of the old one."""
+    rental = await _rental(visit)
+    if rental.ended_at is not None:
+        return Redirect(f"/pods/{rental.pod_id}")
+    return _key_form(rental, "", {})
+
+
+async def replace_key(visit: Visit) -> Answer:
+    """Pin the key that was pasted, or a fresh one that is shown this once."""
+    rental, given = await _rental(visit), visit.form.get("ssh_pubkey", "").strip()
+    try:
+        rotated = await visit.services.rentals.rotate(
+            visit.account.account_id, rental.pod_id, given or None
+        )
+    except UserError as refused:
+        if refused.field != "ssh_pubkey":
+            raise
+        return _key_form(rental, given, {"ssh_pubkey": refused.message})
+    if rotated.private_key is None:
+        return Redirect(f"/pods/{rental.pod_id}")
+    return Page("minted.html", {"rental": rental, "private_key": rotated.private_key})
+
+
+def _key_form(rental: Rental, given: str, errors: Mapping[str, str]) -> Page:
+    context = {"rental": rental, "values": {"ssh_pubkey": given}, "errors": errors}
+    return Page("key.html", context, 422 if errors else 200)
 
 
 def pod_id(visit: Visit) -> str:

@@ -30,31 +30,40 @@ def respond(
     request: web.Request, visit: Visit, answer: Page | File | Redirect | ToProvider
 ) -> web.Response:
     """Return an answer as the browser gets it."""
-    secure = visit.site.secure
     if isinstance(answer, Page):
-        text = _render(visit, answer, trace=request_id.of(request))
-        response = web.Response(
-            body=text.encode(),
-            content_type="text/html",
-            charset="utf-8",
-            status=answer.status,
-            zlib_executor_size=encoding.EXECUTOR_SIZE,
-        )
-        # A private key or a token is in the answer to a form alone.
-        if request.method == "GET":
-            encoding.compress(request, response)
+        response = _html(request, visit, answer)
     elif isinstance(answer, File):
         response = web.Response(text=answer.text, content_type=answer.media_type)
         response.headers["Content-Disposition"] = f'attachment; filename="{answer.name}"'
-    elif isinstance(answer, ToProvider):
+    else:
+        response = _elsewhere(answer, secure=visit.site.secure)
+    reaches = answer.reaches if isinstance(answer, Page) else ""
+    policy = _POLICY.format(reaches=f"'self' {reaches}".rstrip())
+    response.headers.update(_HEADERS | {"Content-Security-Policy": policy})
+    return response
+
+
+def _html(request: web.Request, visit: Visit, page: Page) -> web.Response:
+    response = web.Response(
+        body=_render(visit, page, trace=request_id.of(request)).encode(),
+        content_type="text/html",
+        charset="utf-8",
+        status=page.status,
+        zlib_executor_size=encoding.EXECUTOR_SIZE,
+    )
+    # A private key or a token is in the answer to a form alone.
+    if request.method == "GET":
+        encoding.compress(request, response)
+    return response
+
+
+def _elsewhere(answer: Redirect | ToProvider, *, secure: bool) -> web.Response:
+    if isinstance(answer, ToProvider):
         response = web.Response(status=303, headers={"Location": answer.address})
         cookies.put(response, {cookies.FLOW: answer.flow}, secure=secure)
     else:
         response = web.Response(status=303, headers={"Location": answer.to})
         cookies.put(response, answer.cookies, secure=secure)
-    reaches = answer.reaches if isinstance(answer, Page) else ""
-    policy = _POLICY.format(reaches=f"'self' {reaches}".rstrip())
-    response.headers.update(_HEADERS | {"Content-Security-Policy": policy})
     return response
 
 

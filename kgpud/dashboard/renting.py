@@ -60,7 +60,7 @@ async def _rent(visit: Visit, wanted: Rent) -> Answer:
         rented = await visit.services.rentals.rent(account_id, request, keep)
     if rented.private_key is None:
         return Redirect(f"/pods/{rented.rental.pod_id}")
-    return Page("rented.html", {"rental": rented.rental, "private_key": rented.private_key})
+    return Page("minted.html", {"rental": rented.rental, "private_key": rented.private_key})
 
 
 def _digest(visit: Visit) -> bytes:

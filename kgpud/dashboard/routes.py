@@ -45,6 +45,8 @@ PAGES = (
     PageRoute("GET", "/pods/{pod_id}/log", pods.log),
     PageRoute("GET", "/pods/{pod_id}/release", pods.confirm_release),
     PageRoute("POST", "/pods/{pod_id}/release", pods.release),
+    PageRoute("GET", "/pods/{pod_id}/key", pods.choose_key),
+    PageRoute("POST", "/pods/{pod_id}/key", pods.replace_key),
     PageRoute("GET", "/usage", usage.show),
     PageRoute("GET", "/usage.csv", usage.as_csv),
     PageRoute("GET", "/objects", objects.index),

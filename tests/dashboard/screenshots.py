@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from playwright.async_api import Page, async_playwright
 
 from kgpud.reasons import AUTO_IDLE, OOM, OUT_OF_CREDITS, RETURNED
 from store import accounts, ledger, rentals
-from store.db import Database
+from store.db import Connection, Database
 from store.ledger import Usage
 from store.records import Rental
 from tests.e2e.dev import Dev, make_key, rent, running
@@ -22,6 +21,7 @@ from tests.e2e.serve import kgpud
 SIZES = {"phone": (360, 740), "desk": (1280, 800)}
 _HOUR_MS = 3_600_000
 _PRICES = {"rtx3090": 600, "rtx4090": 1000, "v100": 600}
+_REASONS = (RETURNED, AUTO_IDLE, OUT_OF_CREDITS, OOM)
 _LONG = "Wolfeschlegelsteinhausenbergerdorff"
 
 
@@ -35,6 +35,7 @@ def _pages(pod_id: str, ended: str, person: str) -> Mapping[str, str]:
         "pod": f"/pods/{pod_id}",
         "log": f"/pods/{pod_id}/log",
         "release": f"/pods/{pod_id}/release",
+        "key": f"/pods/{pod_id}/key",
         "ended": f"/pods/{ended}",
         "objects": "/objects",
         "error": "/pods/gone",
@@ -52,47 +53,51 @@ async def _spend_a_month(state: Path) -> str:
     async with Database.open(state / "kgpud.sqlite3") as db, db.transaction() as tx:
         account = await accounts.find(tx, "dev@localhost")
         assert account is not None
-        reasons = (RETURNED, AUTO_IDLE, OUT_OF_CREDITS, OOM)
-        now = time.time_ns() // 1_000_000
+        now, left = time.time_ns() // 1_000_000, account.balance
         for day in range(1, 30):
-            for number, (model, price) in enumerate(_PRICES.items()):
+            for number, model in enumerate(_PRICES):
                 hours = (day * (3 + number) + number) % 7
-                if not hours:
-                    continue
-                at = now - day * 24 * _HOUR_MS
-                old = Rental(
-                    pod_id=f"gpu-sweep-{at // 1000}-{number}{day:05x}",
-                    name="sweep",
-                    account_id=account.account_id,
-                    image="kgpu-pytorch:latest",
-                    gpu_model=model,
-                    gpu_count=1,
-                    cpu="2",
-                    memory="16Gi",
-                    ephemeral_storage_gib=100,
-                    price_per_hour=price,
-                    created_at=at,
-                    last_activity_at=at,
-                )
-                await rentals.insert(tx, old)
-                end = rentals.End(old.pod_id, at + hours * _HOUR_MS, reasons[(day + number) % 4])
-                await tx.run(
-                    "UPDATE rentals SET started_at = ?, ready_at = ?, finished_at = ?,"
-                    " ended_at = ?, end_reason = ?, gone_at = ?, node = ?, charged_minutes = ?,"
-                    " cost = ? WHERE pod_id = ?",
-                    (
-                        *(at + 9000, at + 12_000, end.at, end.at, end.reason, end.at),
-                        *(f"node-{model}", 60 * hours, price * hours, old.pod_id),
-                    ),
-                )
-                for hour in range(hours):
-                    account = replace(account, balance=account.balance - price)
-                    used = Usage(
-                        *(account.account_id, old.pod_id, at // _HOUR_MS + hour, 60, -price),
-                        account.balance,
-                    )
-                    await ledger.add_usage(tx, [used], at)
-        return old.pod_id
+                old = _old(account.account_id, model, now - day * 24 * _HOUR_MS, number)
+                if hours:
+                    left = await _spend(tx, old, hours, left, _REASONS[(day + number) % 4])
+                    newest = old.pod_id
+        return newest
+
+
+def _old(account_id: str, model: str, at: int, number: int) -> Rental:
+    return Rental(
+        pod_id=f"gpu-sweep-{at // 1000}-{number:06x}",
+        account_id=account_id,
+        name="sweep",
+        image="kgpu-pytorch:latest",
+        gpu_model=model,
+        gpu_count=1,
+        cpu="2",
+        memory="16Gi",
+        ephemeral_storage_gib=100,
+        price_per_hour=_PRICES[model],
+        created_at=at,
+        last_activity_at=at,
+    )
+
+
+async def _spend(tx: Connection, old: Rental, hours: int, left: int, reason: str) -> int:
+    """Let a rental have run for so long; return the balance that it leaves."""
+    await rentals.insert(tx, old)
+    at, end, price = old.created_at, old.created_at + hours * _HOUR_MS, old.price_per_hour
+    await tx.run(
+        "UPDATE rentals SET started_at = ?, ready_at = ?, finished_at = ?, ended_at = ?,"
+        " end_reason = ?, gone_at = ?, node = ?, charged_minutes = ?, cost = ? WHERE pod_id = ?",
+        (
+            *(at + 9000, at + 12_000, end, end, reason, end, f"node-{old.gpu_model}"),
+            *(60 * hours, price * hours, old.pod_id),
+        ),
+    )
+    for hour in range(at // _HOUR_MS, at // _HOUR_MS + hours):
+        left -= price
+        used = Usage(old.account_id, old.pod_id, hour, 60, -price, left)
+        await ledger.add_usage(tx, [used], at)
+    return left
 
 
 async def _take(origin: str, link: str, pages: Mapping[str, str], folder: Path) -> None:

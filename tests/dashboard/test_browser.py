@@ -120,8 +120,8 @@ async def test_a_rental_from_first_click_to_last(
     await page.get_by_role("button", name="Rent").click()
     async with page.expect_download() as download:
         await page.get_by_role("link", name="Download the key").click()
-    title = await page.get_by_role("heading", name="is on its way").inner_text()
-    pod_id = title.split()[0]
+    title = await page.get_by_role("heading", name="Your key to").inner_text()
+    pod_id = title.split()[-1]
     saved = await download.value
     assert saved.suggested_filename == f"{pod_id}.key"
     await saved.save_as(tmp_path / saved.suggested_filename)
@@ -227,6 +227,15 @@ async def test_it_works_without_scripts(site: Site, chromium: Browser, tmp_path:
     sent = shlex.split(await page.locator("#curl pre").inner_text())[-1]
     assert (json.loads(sent)["ssh_pubkey"], json.loads(sent)["gpu_model"]) == (key, "v100")
     await page.get_by_role("button", name="Rent").click()
+    await page.get_by_role("link", name="Replace").click()
+    await page.get_by_label("Your public key").fill("ssh-rsa nonsense")
+    await page.get_by_role("button", name="Replace it").click()
+    await expect(page.get_by_label("Your public key")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("Your public key").fill("")
+    await page.get_by_role("button", name="Replace it").click()
+    await expect(page.get_by_text("BEGIN OPENSSH PRIVATE KEY")).to_be_visible()
+    await page.get_by_role("link", name="To the pod").click()
+    await expect(page.get_by_text("Another key opens it now")).to_be_visible()
     await page.get_by_role("link", name="Release").click()
     await page.get_by_role("button", name="Release it").click()
     await expect(page.get_by_text("The rental was released").first).to_be_visible()
