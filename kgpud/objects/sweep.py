@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 PERIOD_SECONDS = 60.0
 _KEPT_MS = 30 * DAY_MS
+# Rows at a time: a few milliseconds on the loop.
+_PAGE = 500
 
 
 class Sweep:
@@ -117,8 +119,15 @@ class Sweep:
                 log.info("objects.upload_aborted", object=upload.key)
 
     async def _live(self) -> dict[str, TransitObject]:
-        async with self._db.reading() as rx:
-            return {o.object_id: o for o in await objects.live(rx)}
+        found: dict[str, TransitObject] = {}
+        last = ""
+        while True:
+            async with self._db.reading() as rx:
+                page = await objects.live(rx, last, _PAGE)
+            found |= {o.object_id: o for o in page}
+            if len(page) < _PAGE:
+                return found
+            last = page[-1].object_id
 
 
 def _changed(o: TransitObject, stored: dict[str, Stored]) -> bool:
