@@ -33,6 +33,8 @@ class Limits:
     startups_per_source: int = 40
     #: First key exchanges begun a second, for known sources and strangers each.
     key_exchanges_per_second: float = 50.0
+    #: Later ones that clients begin, for each key.
+    rekeys_per_second: float = 20.0
     connections_per_source: int = 500
     connections_per_key: int = 100
     sessions_per_source: int = 1000
@@ -114,6 +116,7 @@ class Admission:
         self._starting_from: defaultdict[str, list[Visit]] = defaultdict(list)
         self._connections: Counter[str] = Counter()
         self._sessions: Counter[str] = Counter()
+        self._rekeys: dict[str, Pace] = {}
 
     def remember(self, address: str, seconds_ago: float) -> None:
         """Know an address again that somebody logged in from before a restart."""
@@ -148,6 +151,12 @@ class Admission:
     def give_key_exchange_back(self, visit: Visit) -> None:
         """Take note that it left before its key exchange's turn came."""
         self._paces[visit.known].give_back()
+
+    def rekey_delay(self, visit: Visit) -> float:
+        """Return the seconds to wait before a later key exchange that the client begins."""
+        assert visit.key is not None
+        pace = self._rekeys.setdefault(visit.key, Pace(self.limits.rekeys_per_second))
+        return pace.delay(self._now())
 
     def attempt(self, visit: Visit) -> bool:
         """Count an attempt to log in; return False once there were too many."""
@@ -191,6 +200,8 @@ class Admission:
             self.close_session(visit)
         visit.over = True
         _take(self._connections, visit.payers)
+        if visit.key is not None and visit.key not in self._connections:
+            self._rekeys.pop(visit.key, None)
         if visit.key is not None or visit.displaced:
             return None
         self._settle(visit)

@@ -19,7 +19,7 @@ from asyncssh.misc import OptExcInfo
 from asyncssh.packet import Boolean, NameList, SSHPacket, String
 
 from gateway import algorithms, keys, userauth
-from gateway.admission import Admission, Pace, Visit
+from gateway.admission import Admission, Visit
 from gateway.buffers import Buffers
 from gateway.fastpath import FastPath
 from gateway.protocols import Core, Route
@@ -29,7 +29,6 @@ from gateway.userauth import AuthRequest
 log = structlog.get_logger()
 
 MAX_SESSIONS = 10  # as sshd's MaxSessions
-_REKEYS_PER_SECOND = 10.0
 _PROOFS = 4  # clients ask once, for all keys that they don't know yet
 _DISMISSAL_SECONDS = 3.0
 _MSG_USERAUTH_PK_OK = 60  # RFC 4252, 7
@@ -53,7 +52,6 @@ class Connection(FastPath):
         self._admission = admission
         self._visit = visit
         visit.hang_up = self.abort
-        self._rekeys = Pace(_REKEYS_PER_SECOND)
         self._proofs = 0
         self._greeted = False
         self._dismissal = ""
@@ -127,7 +125,7 @@ class Connection(FastPath):
             # As with sshd; nobody has sent so much by then that keys would be worn.
             raise asyncssh.ProtocolError("key exchange before authentication")
         else:
-            delay = 0.0 if self._kexinit_sent else self._rekeys.delay(self._loop.time())
+            delay = 0.0 if self._kexinit_sent else self._admission.rekey_delay(self._visit)
         if delay and not await self._outlives(delay):
             if not self._session_id:
                 self._admission.give_key_exchange_back(self._visit)

@@ -25,6 +25,8 @@ _CLOSE_SECONDS = 1.0
 # How long a client waits to be told what became of its command. The attempts go on after that.
 _FATE_SECONDS = 2.0
 
+_NO_LONGER = "this key no longer opens the rental"
+
 # The exit status that the client was told, if any, and why the session ended.
 _Ending = tuple[int | None, str]
 
@@ -100,7 +102,9 @@ class Life:
         if session.over.done():
             return _left(session.over.result())
         if route is None or not _same(route, pinned):
-            session.fail("this key no longer opens the rental")
+            session.fail(_NO_LONGER)
+            # A rotation that came while it logged in didn't know it yet.
+            session.connection.dismiss(_NO_LONGER)
             return FAILED, "key_refused"
         if route.waits_for:
             session.fail(f"the pod is not ready yet ({route.waits_for}); try again in a moment")

@@ -1,9 +1,12 @@
 """`kgpud reload` as its two sides see it: asking a daemon, and what it answers in its folder."""
 
+import fcntl
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +32,18 @@ def answer(folder: Path, *, error: str | None = None, pid: int | None = None) ->
 def ask(folder: Path) -> int:
     """Have the daemon that runs on a folder reload; return the pid of the one that serves then.
 
+    Whoever asks meanwhile is next: their daemon has read the configuration that they wrote.
     Raises ReloadFailed, OSError.
     """
+    with _one_at_a_time(folder):
+        return _ask(folder)
+
+
+def _ask(folder: Path) -> int:
     pid = statefolder.owner(folder)
+    before = _identity(folder)
     if pid is None:
         raise ReloadFailed(f"no kgpud runs on {folder}")
-    before = _identity(folder)
     try:
         os.kill(pid, signal.SIGUSR2)
     except PermissionError:
@@ -48,6 +57,20 @@ def ask(folder: Path) -> int:
             raise ReloadFailed(f"kgpud (pid {pid}) does not answer; see its log")
         time.sleep(_LOOK_SECONDS)
     return _read(folder)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait while another process asks."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ReloadFailed(f"no kgpud runs on {folder}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _read(folder: Path) -> int:

@@ -7,6 +7,7 @@ with the last of them. A successor that doesn't come up leaves us where we were.
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -114,6 +115,8 @@ class Daemon:
             await self._inherited.serving()
         except WireClosed:
             log.warning("handover.elder_died")
+            # Whoever asked for us still waits for its answer.
+            self._answer(pid=os.getpid())
 
     async def _until_heir(self, front: Front, running: Running) -> Heir | None:
         """Return a successor that could take over, once one was asked for; None to stop."""
@@ -187,7 +190,10 @@ class Daemon:
 
     def _told_to_stop(self, seconds: float) -> None:
         self._drain_seconds = seconds
-        self._stop.signalled()
+        # Not a second signal, where a first one came in the middle of the handover.
+        self._stop.asked.set()
+        if seconds <= 0:
+            self._stop.hurry.set()
 
     def _answer(self, *, error: str | None = None, pid: int | None = None) -> None:
         try:

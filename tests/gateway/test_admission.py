@@ -135,6 +135,17 @@ def test_a_turn_that_is_given_back_is_the_next_one_s(clock: Clock) -> None:
     assert admission.key_exchange_delay(come(admission)) == pytest.approx(1)
 
 
+def test_rekeys_have_a_rate_for_each_key_over_all_its_connections(clock: Clock) -> None:
+    admission = Admission(Limits(rekeys_per_second=2), clock)
+    one, two, other = log_in(admission), log_in(admission, THERE), log_in(admission, key="l")
+    delays = [admission.rekey_delay(visit) for visit in (one, two, one, two)]
+    assert delays == pytest.approx([0, 0, 0.5, 1.0])
+    assert admission.rekey_delay(other) == 0
+    for visit in (one, two, other):
+        admission.leave(visit)
+    assert not admission._rekeys
+
+
 def test_failures_add_up_and_run_out(clock: Clock) -> None:
     admission = Admission(Limits(), clock)
     assert [fail(admission) for _ in range(4)] == [None, None, None, HERE + "/32"]

@@ -14,6 +14,7 @@ from gateway.keys import fingerprint
 
 from .doors import Door, Key, asking, door, make_key, signed
 from .raw_client import (
+    CHANNEL_CLOSE,
     CHANNEL_CONFIRMED,
     CHANNEL_REFUSED,
     DISCONNECT,
@@ -276,6 +277,22 @@ async def test_what_a_client_calls_itself_is_made_printable(front: Door, a: Key)
         assert await said(client, signed(client, a)) == [SUCCESS]
         await leads_to(front, client)
     assert front.core.opened_by[0].client == "x?[31m?" + "y" * 200
+
+
+async def test_a_key_that_was_replaced_meanwhile_leaves_no_connection_behind(
+    front: Door, a: Key
+) -> None:
+    """Nobody knew, when it was replaced, that somebody was about to be let in with it."""
+    async with RawClient.ready(front.port) as client:
+        assert await said(client, signed(client, a)) == [SUCCESS]
+        del front.core.rentals[a.name]
+        assert await client.open_session() == b"kgpud: this key no longer opens the rental\n"
+        while (await client.receive())[0] != CHANNEL_CLOSE:
+            pass
+        await client.send(bytes([CHANNEL_CLOSE]) + bytes(4))
+        assert await client.ends() == "this key no longer opens the rental"
+    [closed] = front.core.closed_by
+    assert (closed.exit_status, closed.reason) == (255, "key_refused")
 
 
 async def test_a_lookup_that_breaks_is_told_logged_and_hurts_nobody_else(

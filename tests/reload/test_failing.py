@@ -1,11 +1,13 @@
 """A successor that doesn't come up leaves the old daemon as it was; what dies later is survived."""
 
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.dev import eventually, output
@@ -112,3 +114,57 @@ def test_a_stop_ends_the_elders_too(tmp_path: Path, kubeconfig: Path) -> None:
         with closing(sqlite3.connect(house.state / "kgpud.sqlite3")) as store:
             found = store.execute("SELECT reason, exit_status FROM sessions").fetchall()
         assert set(found) == {("daemon_stopped", 255), ("exit", 3)}
+
+
+def test_a_stop_in_the_middle_of_a_handover_drains_too(config: Path, cluster: Cluster) -> None:
+    with standing(config) as house:
+        client = house.enter("read line; exit 3")
+        asking = threading.Thread(target=house.reload)
+        with handing_over(house, cluster, asking):
+            house.first.terminate()
+        asking.join(60)
+        eventually(lambda: house.events("handover.done"))
+        # The successor, which the signal was meant for, passes it on to those before it.
+        eventually(lambda: takes_nobody(int(house.pod.port)))
+        assert finished(client, said=b"now\n")[0] == 3
+        eventually(lambda: of_config(config) == [])
+
+
+@pytest.mark.slow
+def test_an_elder_that_dies_once_it_has_let_go_leaves_a_daemon(
+    config: Path, cluster: Cluster
+) -> None:
+    with standing(config) as house:
+        client = house.enter("exec sleep 1000")
+        asking = threading.Thread(target=house.reload)
+        with handing_over(house, cluster, asking) as heir:
+            house.first.kill()
+            house.first.wait(20)
+        # Whoever asked is told, and the successor is a daemon like any other.
+        asking.join(30)
+        assert not asking.is_alive()
+        assert house.owner() == heir
+        assert finished(client)[0] == 255
+        assert house.pod.ssh("exit 4").returncode == 4
+        assert house.reload() != heir
+
+
+@contextmanager
+def handing_over(
+    house: House, cluster: Cluster, asking: threading.Thread
+) -> Iterator[psutil.Process]:
+    """Ask for a reload; yield the successor while it has the store and doesn't serve yet."""
+    with cluster.silent():
+        asking.start()
+        eventually(lambda: house.events("handover.goes"))
+        heir = heir_of(house, house.first.pid)
+        eventually(lambda: [file for file in heir.open_files() if "sqlite" in file.path])
+        yield heir
+
+
+def takes_nobody(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 20).close()
+    except ConnectionRefusedError:
+        return True
+    return False
