@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gateway.executor import Executor
@@ -48,8 +49,7 @@ class Outside:
 
     `core` is what the bastion asks. `http` and `ssh` are where the listeners are bound.
     `cut(pod_id, reason)` ends a rental's sessions at once, `notify(pod_id, sentence)` tells its
-    terminals something. `lost_reason` is what a rental ends with
-    whose pod is gone.
+    terminals something. `lost_reason` is what a rental ends with whose pod is gone.
     """
 
     config: Config
@@ -98,150 +98,206 @@ async def object_store(outside: Outside, db: Database) -> AsyncIterator[ObjectSt
 
 async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Platform:
     """Build the services on an open store. Nothing runs yet."""
-    config, clock, cluster = outside.config, outside.clock, outside.cluster
-    settings = await _rent_settings(outside, db)
-    transit = None if store is None else opening.build(db, clock, store, config.objects)
-    tokens = Tokens(db, clock, secret=load_or_create_secret(config.state / statefolder.SECRET))
-    view = ClusterView()
-    catalog = Catalog(view, config.gpu)
-    rentals = Rentals(db, clock, cluster, catalog, tokens, settings, _cut(outside, transit))
-    accounts = Accounts(
-        db,
-        clock,
-        trial_credits=config.trial_credits,
-        quota_gpus=config.quota_gpus,
-        quota_cpu_pods=config.quota_cpu_pods,
-    )
-    orphans = Orphans(db, clock, outside.executor, cluster.namespace, fresh=lambda: view.connected)
-    audit = Audit(
-        db,
-        clock,
-        kept_days=config.ssh.audit_days,
-        tell=rentals.changes.tell,
-        on_lost=orphans.look,
-    )
-    metering = Metering(
-        db, clock, rentals.on_ended, steps=rentals.steps, may_charge=lambda: view.connected
-    )
-    reconcile = Reconcile(
-        db,
-        clock,
-        cluster,
-        view,
-        rentals,
-        installation=settings.installation.id,
-        lost_reason=outside.lost_reason,
-        placement=settings.installation.placement,
-        life=config.rentals,
-    )
-    idling = Idling(
-        db,
-        clock,
-        rentals,
-        outside.executor,
-        cluster.namespace,
-        config.rentals,
-        fresh=lambda: view.connected,
-    )
-    watchdog, counters = Watchdog(), Counters()
-    metrics = Metrics(db, catalog, counters, watchdog)
-    services = _services(
-        outside,
-        db,
-        accounts=accounts,
-        tokens=tokens,
-        audit=audit,
-        catalog=catalog,
-        rentals=rentals,
-        metrics=metrics,
-        transit=transit,
-    )
+    wired = _Wiring(outside, db, store, await _rent_settings(outside, db))
     return Platform(
-        services=services,
-        site=_site(outside, db, services),
-        routing=Routing(
-            rentals, accounts, audit, clock, cluster.namespace, config.rentals, counters
-        ),
-        audit=audit,
-        reconcile=reconcile,
-        loops=(
-            reconcile.run,
-            metering.run,
-            idling.run,
-            orphans.run,
-            LowBalance(db, clock, rentals.changes, outside.notify).run,
-            audit.run,
-            watchdog.run,
-            *(transit.loops if transit else ()),
-        ),
+        services=wired.services,
+        site=wired.site,
+        routing=wired.routing,
+        audit=wired.audit,
+        reconcile=wired.reconcile,
+        loops=wired.loops(),
     )
 
 
-def _services(
-    outside: Outside,
-    db: Database,
-    *,
-    accounts: Accounts,
-    tokens: Tokens,
-    audit: Audit,
-    catalog: Catalog,
-    rentals: Rentals,
-    metrics: Metrics,
-    transit: opening.Transit | None,
-) -> Services:
-    config = outside.config
-    told = config.ssh_address(outside.ssh)
-    return Services(
-        accounts=accounts,
-        tokens=tokens,
-        audit=audit,
-        catalog=catalog,
-        rentals=rentals,
-        statements=Statements(db),
-        history=History(db, rentals),
-        idempotency=Idempotency(db, outside.clock),
-        metrics=metrics,
-        cluster=outside.cluster,
-        executor=outside.executor,
-        core=outside.core,
-        host_keys=outside.host_keys,
-        clock=outside.clock,
-        api_base=config.api_base(outside.http),
-        ssh_host=told.host,
-        ssh_port=told.port,
-        namespace=outside.cluster.namespace,
-        default_image=config.images.default,
-        life=config.rentals,
-        transit=transit,
-        http=config.http,
-        execs=Slots(config.http.execs_per_pod),
-    )
+class _Wiring:
+    """Each service, made once, when the first that stands on it asks for it."""
 
+    def __init__(
+        self, outside: Outside, db: Database, store: ObjectStore | None, settings: RentSettings
+    ) -> None:
+        self._outside = outside
+        self._config = config = outside.config
+        self._db, self._clock = db, outside.clock
+        self._cluster, self._executor = outside.cluster, outside.executor
+        self._settings = settings
+        self._view = ClusterView()
+        self._transit = (
+            None if store is None else opening.build(db, outside.clock, store, config.objects)
+        )
+        self._counters = Counters()
+        self._watchdog = Watchdog()
 
-def _cut(outside: Outside, transit: opening.Transit | None) -> Callable[[str, str], None]:
-    """Return what is done at once when a rental has ended, or its key has."""
+    def loops(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """Return what runs beside everything else."""
+        low_balance = LowBalance(self._db, self._clock, self._rentals.changes, self._outside.notify)
+        return (
+            self.reconcile.run,
+            self._metering.run,
+            self._idling.run,
+            self._orphans.run,
+            low_balance.run,
+            self.audit.run,
+            self._watchdog.run,
+            *(self._transit.loops if self._transit else ()),
+        )
 
-    def cut(pod_id: str, reason: str) -> None:
-        outside.cut(pod_id, reason)
-        if transit is not None:
+    def _fresh(self) -> bool:
+        return self._view.connected
+
+    def _cut(self, pod_id: str, reason: str) -> None:
+        """Do what is to be done at once when a rental has ended, or its key has."""
+        self._outside.cut(pod_id, reason)
+        if self._transit is not None:
             # It may have been the account's last one.
-            transit.sweep.wanted.set()
+            self._transit.sweep.wanted.set()
 
-    return cut
+    # People and their money.
 
+    @cached_property
+    def _tokens(self) -> Tokens:
+        secret = load_or_create_secret(self._config.state / statefolder.SECRET)
+        return Tokens(self._db, self._clock, secret=secret)
 
-def _site(outside: Outside, db: Database, services: Services) -> Site:
-    settings = outside.config.sign_in
-    sign_ins = SignIns(
-        db, outside.clock, services.accounts, approved_domains=settings.approved_domains
-    )
-    secret = settings.client_secret_file
-    provider = Provider(
-        settings.issuer,
-        settings.client_id,
-        secret.read_text(encoding="utf-8").strip() if secret else None,
-    )
-    return Site(services, sign_ins, provider if settings.issuer else None, settings.name)
+    @cached_property
+    def _accounts(self) -> Accounts:
+        return Accounts(
+            self._db,
+            self._clock,
+            trial_credits=self._config.trial_credits,
+            quota_gpus=self._config.quota_gpus,
+            quota_cpu_pods=self._config.quota_cpu_pods,
+        )
+
+    @cached_property
+    def _metering(self) -> Metering:
+        rentals = self._rentals
+        return Metering(
+            self._db,
+            self._clock,
+            rentals.on_ended,
+            steps=rentals.steps,
+            may_charge=self._fresh,
+        )
+
+    # Rentals and their pods.
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return Catalog(self._view, self._config.gpu)
+
+    @cached_property
+    def _rentals(self) -> Rentals:
+        return Rentals(
+            self._db,
+            self._clock,
+            self._cluster,
+            self._catalog,
+            self._tokens,
+            self._settings,
+            self._cut,
+        )
+
+    @cached_property
+    def reconcile(self) -> Reconcile:
+        installation = self._settings.installation
+        return Reconcile(
+            self._db,
+            self._clock,
+            self._cluster,
+            self._view,
+            self._rentals,
+            installation=installation.id,
+            lost_reason=self._outside.lost_reason,
+            placement=installation.placement,
+            life=self._config.rentals,
+        )
+
+    @cached_property
+    def _idling(self) -> Idling:
+        return Idling(
+            self._db,
+            self._clock,
+            self._rentals,
+            self._executor,
+            self._cluster.namespace,
+            self._config.rentals,
+            fresh=self._fresh,
+        )
+
+    # SSH sessions.
+
+    @cached_property
+    def routing(self) -> Routing:
+        return Routing(
+            self._rentals,
+            self._accounts,
+            self.audit,
+            self._clock,
+            self._cluster.namespace,
+            self._config.rentals,
+            self._counters,
+        )
+
+    @cached_property
+    def audit(self) -> Audit:
+        return Audit(
+            self._db,
+            self._clock,
+            kept_days=self._config.ssh.audit_days,
+            tell=self._rentals.changes.tell,
+            on_lost=self._orphans.look,
+        )
+
+    @cached_property
+    def _orphans(self) -> Orphans:
+        namespace = self._cluster.namespace
+        return Orphans(self._db, self._clock, self._executor, namespace, fresh=self._fresh)
+
+    # HTTP.
+
+    @cached_property
+    def services(self) -> Services:
+        config, outside = self._config, self._outside
+        told = config.ssh_address(outside.ssh)
+        return Services(
+            accounts=self._accounts,
+            tokens=self._tokens,
+            audit=self.audit,
+            catalog=self._catalog,
+            rentals=self._rentals,
+            statements=Statements(self._db),
+            history=History(self._db, self._rentals),
+            idempotency=Idempotency(self._db, self._clock),
+            metrics=Metrics(self._db, self._catalog, self._counters, self._watchdog),
+            cluster=self._cluster,
+            executor=self._executor,
+            core=outside.core,
+            host_keys=outside.host_keys,
+            clock=self._clock,
+            api_base=config.api_base(outside.http),
+            ssh_host=told.host,
+            ssh_port=told.port,
+            namespace=self._cluster.namespace,
+            default_image=config.images.default,
+            life=config.rentals,
+            transit=self._transit,
+            http=config.http,
+            execs=Slots(config.http.execs_per_pod),
+        )
+
+    @cached_property
+    def site(self) -> Site:
+        settings = self._config.sign_in
+        sign_ins = SignIns(
+            self._db, self._clock, self._accounts, approved_domains=settings.approved_domains
+        )
+        secret = settings.client_secret_file
+        provider = Provider(
+            settings.issuer,
+            settings.client_id,
+            secret.read_text(encoding="utf-8").strip() if secret else None,
+        )
+        return Site(self.services, sign_ins, provider if settings.issuer else None, settings.name)
 
 
 async def _rent_settings(outside: Outside, db: Database) -> RentSettings:
