@@ -61,8 +61,8 @@ _SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "kgpu_pod_<id>.<sig>",
-        "description": "The token inside a rented pod: it reads `/me` and reads and releases its"
-        " own pod, for as long as the rental lives.",
+        "description": "The token inside a rented pod: it reads `/me`, reads and releases its own"
+        " pod, and uses `/objects`, for as long as the rental lives.",
     },
 }
 _HEADERS = {
@@ -123,13 +123,15 @@ def describe(routes: Sequence[Route], *, api_base: str, version: str) -> Json:
 
 
 def _info(version: str, api_base: str) -> Json:
+    root = api_base.removesuffix(_PREFIX)
     return {
         "title": "kgpud",
         "version": version,
         "summary": "GPU containers rented by the minute.",
-        "description": "Rent a container with GPUs, run commands in it, give it back. Every error"
-        " is an `application/problem+json` with a stable `code`.",
-        "contact": {"name": "This installation", "url": api_base.removesuffix(_PREFIX)},
+        "description": "Rent a container with GPUs, run commands in it, give it back. The token to"
+        f" send is on [your dashboard]({root}/); calls that are tried on a page are real, and"
+        " billed. Every error is an `application/problem+json` with a stable `code`.",
+        "contact": {"name": "This installation", "url": root},
         "license": {"name": "MIT", "identifier": "MIT"},
     }
 
@@ -156,7 +158,11 @@ def _operation(route: Route, routes: Sequence[Route]) -> Json:
     if route.body:
         content: Json = {"schema": _ref(route.body)}
         if route.body.examples:
-            content["example"] = route.body.examples[0]
+            # The first is what a page with calls to try begins with.
+            content["examples"] = {
+                f"example-{number}": {"value": value}
+                for number, value in enumerate(route.body.examples, 1)
+            }
         needed = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": needed, "content": {"application/json": content}}
     return operation
@@ -186,13 +192,14 @@ def _given(schema: Json) -> Json:
 
 
 def _parameter(parameter: Parameter, where: str) -> Json:
+    shown = {"example": parameter.example} if parameter.example else {}
     return {
         "name": parameter.name,
         "in": where,
         "description": parameter.about,
         "required": where == "path",
         "schema": {"type": "string", "pattern": f"^{parameter.pattern}$"},
-        "example": parameter.example,
+        **shown,
     }
 
 

@@ -23,14 +23,15 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Complete | Stream]]
 class Parameter:
     """A parameter of paths, or a request header: what it must match in full, and what it is.
 
-    `noun` is what it is in a sentence: a ``pod``, or ``one to 255 visible characters``.
+    `noun` is what it is in a sentence: a ``pod``, or ``one to 255 visible characters``. A page
+    with calls to try fills an `example` in: a header, which nobody thinks of, has none.
     """
 
     name: str
     pattern: str
     noun: str
     about: str
-    example: str
+    example: str = ""
 
     @cached_property
     def fits(self) -> Callable[[str], object]:
@@ -73,7 +74,6 @@ IDEMPOTENCY_KEY = Parameter(
     "Makes it safe to send the request again: for 24 hours, the same key with the same body is"
     " answered as it was the first time, less what is shown only once, and nothing is done twice."
     " An error is not kept.",
-    "7d1f0c9e-3f0a-4c5e-9c39-2f4d1c6b8a10",
 )
 
 

@@ -1,5 +1,6 @@
 """`/docs`: a page that a person reads and tries calls from, with nothing fetched from elsewhere."""
 
+import json
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -57,3 +58,20 @@ async def test_the_page_and_its_files(platform: Platform) -> None:
         async with platform.api.session.get(platform.api.root + path, headers=headers) as response:
             assert (response.status, await response.read()) == (304, b"")
             assert response.headers["ETag"] == headers["If-None-Match"]
+
+
+async def test_the_rent_that_is_filled_in_is_safe_to_try(
+    platform: Platform, chromium: Browser
+) -> None:
+    """Nobody's key but one's own is pinned, and no key makes the second rent the first again."""
+    user = await platform.user()
+    page = await chromium.new_page()
+    await page.goto(f"{platform.api.root}/docs")
+    rent = page.locator("#operations-pods-rent_pod")
+    await rent.locator(".opblock-summary-control").click()
+    body = await rent.locator("textarea").input_value()
+    assert json.loads(body) == {"gpu_model": "rtx4090"}
+    assert await rent.locator(".parameters input").input_value() == ""
+    await page.close()
+    reply = await platform.api.call("POST", "/v1/pods", token=user.token, data=body.encode())
+    assert "private_key" in reply.body["ssh_access"]

@@ -74,7 +74,9 @@ def test_every_json_has_an_example(route: Route) -> None:
         if "application/json" in content:
             json_content = content["application/json"]
             schema = {**json_content["schema"], "components": DOCUMENT["components"]}
-            jsonschema.validate(json_content["example"], schema, jsonschema.Draft202012Validator)
+            examples = [one["value"] for one in json_content.get("examples", {}).values()]
+            for example in examples or [json_content["example"]]:
+                jsonschema.validate(example, schema, jsonschema.Draft202012Validator)
 
 
 def test_every_field_and_parameter_that_has_limits_tells_them() -> None:

@@ -16,15 +16,12 @@ from store.records import Event
 # Proxies cut what is silent for a minute; some for half of one.
 _BEAT_SECONDS = 15.0
 
-ACCEPT = Parameter(
-    "Accept", "[ -~]*", "a media type", "`text/event-stream` for a stream.", "text/event-stream"
-)
+ACCEPT = Parameter("Accept", "[ -~]*", "a media type", "`text/event-stream` for a stream.")
 LAST_EVENT_ID = Parameter(
     "Last-Event-ID",
     "[0-9]{1,15}",
     "an event's id",
     "Stream only what follows this event; `EventSource` sends it when it comes back.",
-    "4",
 )
 
 

@@ -48,7 +48,10 @@ async def list_pods(call: Call[None, PodQuery]) -> Page[Pod]:
 
 
 async def rent_pod(call: Call[Rent]) -> Rented:
-    """Rent a pod: the row, the key and the pod, or nothing at all."""
+    """Rent a pod, or change nothing at all.
+
+    It is billed by the minute once its container runs. Wait for `ready`, then use ssh or exec.
+    """
     body = call.body
     request = RentRequest(
         name=body.name,
@@ -74,7 +77,7 @@ async def rent_pod(call: Call[Rent]) -> Rented:
 
 
 async def get_pod(call: Call[None, WaitQuery]) -> Pod:
-    """Show one rental, for as long as its row remains.
+    """Show one rental; an ended one says why it ended.
 
     With `wait` the answer comes when that is so, which saves asking again and again.
     """
@@ -90,7 +93,7 @@ async def get_pod(call: Call[None, WaitQuery]) -> Pod:
 
 
 async def rotate_key(call: Call[Rotate]) -> Rotated:
-    """Pin another key, ours or theirs; the old one dies at once."""
+    """Pin another SSH key, yours or one made for you; the old one dies at once."""
     rotated = await call.services.rentals.rotate(
         call.account.account_id, call.pod_id, call.body.ssh_pubkey
     )
@@ -99,7 +102,7 @@ async def rotate_key(call: Call[Rotate]) -> Rotated:
 
 
 async def release_pod(call: Call) -> Pod:
-    """End the rental; for an ended one, just show it."""
+    """End the rental and destroy its disk; for an ended one, just show it."""
     rental = await call.services.rentals.release(call.account.account_id, call.pod_id)
     return shown(call.services, rental)
 

@@ -94,7 +94,7 @@ class Suspension(Body):
     release: bool = False
     """End its live rentals as well, `admin_released`; left out, they go on and are charged."""
 
-    examples = ({"release": True},)
+    examples = ({}, {"release": True})
 
 
 class CreditChange(Body):

@@ -47,7 +47,10 @@ class CreateObject(Body):
     purge_on_release: bool = False
     """Delete it as soon as your last rental ends."""
 
-    examples = ({"label": "mit-bih", "size_bytes": 104_857_600, "sha256": _SHA256},)
+    examples = (
+        {"label": "mit-bih"},
+        {"label": "mit-bih", "size_bytes": 104_857_600, "sha256": _SHA256},
+    )
 
 
 class TransitObject(Answer):

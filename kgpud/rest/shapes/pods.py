@@ -92,7 +92,8 @@ class Rent(Body):
     ssh_pubkey: PublicKeyLine | None = None
     """Your OpenSSH public key, one line; left out, a key pair is made for you."""
 
-    examples = ({"gpu_model": "rtx4090", "ssh_pubkey": _PUBLIC_KEY},)
+    # First without a key: whoever just tries it would pin one that is not theirs.
+    examples = ({"gpu_model": "rtx4090"}, {"gpu_model": "rtx4090", "ssh_pubkey": _PUBLIC_KEY})
 
 
 class Rotate(Body):
@@ -103,7 +104,7 @@ class Rotate(Body):
     ssh_pubkey: PublicKeyLine | None = None
     """Your OpenSSH public key, one line; left out, a key pair is made for you."""
 
-    examples = ({"ssh_pubkey": _PUBLIC_KEY},)
+    examples = ({}, {"ssh_pubkey": _PUBLIC_KEY})
 
 
 class PodQuery(PageQuery):
