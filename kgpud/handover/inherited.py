@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from kgpud.address import Address
-from kgpud.handover.wire import Message, Wire, packed
+from kgpud.handover.wire import Message, Wire, WireClosed, packed
 
 #: Where an elder says what it gives.
 VARIABLE = "KGPUD_HANDOVER"
@@ -89,4 +89,8 @@ class Inherited:
             self.wires[-1].send(packed({"failed": why[:10_000]}))
 
     def _parent(self) -> Wire:
-        return Wire(self.wires[-1])
+        try:
+            return Wire(self.wires[-1])
+        except OSError as error:
+            # It was gone when it was greeted, and the wire was closed for that.
+            raise WireClosed from error

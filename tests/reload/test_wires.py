@@ -5,15 +5,18 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
+from kgpud.address import Address
 from kgpud.handover import messages
 from kgpud.handover.elders import Elders
+from kgpud.handover.inherited import Inherited, Listening
 from kgpud.handover.remote import CoreFailed, CoreLost, RemoteCore
 from kgpud.handover.switch import Switch
-from kgpud.handover.wire import Wire, pair
+from kgpud.handover.wire import Wire, WireClosed, pair
 
 ROUTE = Route("a", 1, PodRef("kgpu", "a", "main"))
 
@@ -207,3 +210,15 @@ async def test_a_switch_holds_who_asks_until_the_next_core() -> None:
         assert await asyncio.wait_for(late, 5) == ROUTE
         assert await asyncio.wait_for(moving, 5) == ROUTE
         assert (first.asked, second.asked) == (["early", "moving"], ["late", "moving"])
+
+
+async def test_a_successor_whose_elder_was_gone_when_greeted_says_so_to_nobody() -> None:
+    ours, theirs = pair()
+    theirs.close()
+    elders = Elders([ours])
+    assert await elders.greet() == []
+    with socket.socket() as unused:
+        listening = Listening(unused, Address("127.0.0.1", 0))
+        inherited = Inherited(Path(), listening, listening, -1, [ours])
+        with pytest.raises(WireClosed):
+            await inherited.serving()
