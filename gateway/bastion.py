@@ -28,6 +28,10 @@ from gateway.turns import Turns
 
 _FAREWELL_SECONDS = 3.0
 _LOOK_SECONDS = 0.5
+_RESTARTS = (
+    "kgpud restarts: this session ends in {seconds:.0f} s at the latest;"
+    " your rental and its pod live on"
+)
 _STOPPING = Cut(
     "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
 )
@@ -119,8 +123,11 @@ class Bastion:
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Let sessions end by themselves for `seconds`, less once `hurry` is set; tell the rest.
 
-        Returns when no session is left. The listener must be closed by then.
+        Terminals are told at once. Returns when no session is left. The listener must be closed by
+        then.
         """
+        if seconds > 0:
+            self._cuts.notify_all(_RESTARTS.format(seconds=seconds))
         async with asyncio.TaskGroup() as waits:
             ends = [waits.create_task(event.wait()) for event in (self._cuts.empty, hurry)]
             await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -67,6 +67,11 @@ class Cuts:
         for session in list(self._sessions.get(rental, ())):
             session.notify(sentence)
 
+    def notify_all(self, sentence: str) -> None:
+        """Tell every terminal a line of ours."""
+        for rental in list(self._sessions):
+            self.notify(rental, sentence)
+
     def names(self) -> Sequence[str]:
         """Return the names of the open sessions."""
         return [session.name for sessions in self._sessions.values() for session in sessions]

@@ -9,6 +9,7 @@ from tests.certificates import write_pair
 
 from .dev import Pod, eventually, make_key, output, rent
 from .serve import front, kgpud, serving, sign_up, write_config
+from .terminal import Terminal
 
 
 def test_a_killed_daemon_comes_back_to_its_rentals(config: Path, tmp_path: Path) -> None:
@@ -43,20 +44,28 @@ def test_a_killed_daemon_comes_back_to_its_rentals(config: Path, tmp_path: Path)
         assert second.wait(20) == 0
 
 
-def test_a_stop_tells_sessions_and_spares_the_pod(config: Path, tmp_path: Path) -> None:
+def test_a_stop_tells_sessions_and_spares_the_pod(tmp_path: Path, kubeconfig: Path) -> None:
+    config = write_config(tmp_path, kubeconfig, drain=60)
     with serving(config) as daemon:
         token = sign_up(config)
         pod = rent(front(config, daemon, token), make_key(tmp_path / "key"))
-        short, long = pod.start("echo in; sleep 0.7; exit 3"), pod.start("echo in; sleep 100")
+        short, long = pod.start("echo in; read line; exit 3"), pod.start("echo in; sleep 100")
         for client in (short, long):
             assert client.stdout
             assert client.stdout.readline() == b"in\n"
+        terminal = Terminal(pod.argv("-tt", "echo begun; exec sleep 100"))
+        terminal.until(b"begun")
         daemon.terminate()
+        terminal.until(b"this session ends in 60 s at the latest")
+        # Nobody else's output is touched.
+        assert short.communicate(b"now\n", timeout=20) == (b"", b"")
+        assert short.returncode == 3
+        daemon.terminate()  # the second time to hurry
         _, said = long.communicate(timeout=20)
         assert (long.returncode, b"is restarting" in said) == (255, True)
-        short.communicate(timeout=20)
-        assert short.returncode == 3
+        terminal.until(b"is restarting")
         assert daemon.wait(20) == 0
+        assert terminal.close() == 255
     with serving(config) as daemon:
         again = Pod(front(config, daemon, token), pod.pod_id, pod.key)
         eventually(lambda: again.view()["ready"])
