@@ -140,7 +140,8 @@ class Link(asyncio.BufferedProtocol):
             self.ended = self.ended or Ended.LOST
         if self.ended:
             self._stop(more=False)
-        if self._unread <= _UNREAD_HIGH_WATER:
+        if self._unread <= _UNREAD_HIGH_WATER and not self._lost.is_set():
+            # A transport over TLS can't be told that any more once it is lost.
             self._transport.resume_reading()
 
     def _stop(self, *, more: bool) -> None:
