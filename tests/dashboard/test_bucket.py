@@ -33,7 +33,7 @@ async def test_a_file_goes_to_a_bucket_of_another_origin(
             site.kgpud("user", "approve", "a@example.org")
             context = await chromium.new_context()
             page = await context.new_page()
-            await page.goto(site.kgpud("user", "login-link", "a@example.org"))
+            await page.goto(await site.link("a@example.org"))
             await page.get_by_role("button", name="Sign in").click()
             await page.get_by_role("link", name="Objects").click()
             await page.get_by_label("Label").fill("to the bucket")

@@ -10,6 +10,8 @@ from playwright.async_api import Browser, BrowserContext, Page, Request, expect
 from tests.e2e.serve import write_config
 from tests.reload.house import EMAIL, House, standing
 
+from .browser import Site
+
 # HTTP/1.1 browsers have six connections to one host.
 TABS = 8
 
@@ -24,7 +26,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, kubeconfig: Path) -> Iterato
 async def context(chromium: Browser, house: House) -> AsyncIterator[BrowserContext]:
     context = await chromium.new_context()
     page = await context.new_page()
-    await page.goto(house.kgpud("user", "login-link", EMAIL).strip())
+    await page.goto(await Site(house.config, "").link(EMAIL))
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("heading", name="Hello")).to_be_visible()
     await page.close()
