@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -213,6 +214,18 @@ async def test_every_page_reads_well(site: Site, chromium: Browser) -> None:
         await _reads_well(page)
     await context.close()
     assert errors == []
+
+
+async def test_times_are_the_readers_own(site: Site, chromium: Browser) -> None:
+    context = await chromium.new_context(timezone_id="Asia/Tokyo", locale="en-GB")
+    page = await _signed_in(context, site)
+    await page.goto(f"{site.origin}/usage")
+    shown = page.locator("td time").first
+    theirs = datetime.strptime(await shown.inner_text(), "%d %b %Y, %H:%M")  # noqa: DTZ007
+    title = await shown.get_attribute("title")
+    assert title
+    assert theirs - datetime.strptime(title, "%Y-%m-%d %H:%M UTC") == timedelta(hours=9)  # noqa: DTZ007
+    await context.close()
 
 
 async def test_it_works_without_scripts(site: Site, chromium: Browser, tmp_path: Path) -> None:

@@ -91,6 +91,39 @@ async def test_maintainers_alone_see_and_decide(site: Site) -> None:
             assert "Hello, new" in (await new.get("/")).shown
 
 
+async def test_a_maintainer_sees_who_rents_what_and_ends_it(site: Site) -> None:
+    async with browser(site) as boss, browser(site) as bob:
+        csrf, theirs = (await boss.by_provider("boss")).csrf, (await bob.by_provider("bob")).csrf
+        assert "1 of 1 GPUs busy" not in (await boss.get("/admin/fleet")).text
+        await bob.post("/rent", theirs, gpu_model="rtx5090", name="taken")
+        pod_id = next(w for w in (await bob.get("/pods")).shown.split() if "-taken-" in w)
+        async with asyncio.timeout(20):
+            while "1 of 1 GPUs busy" not in (await boss.get("/admin/fleet")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert pod_id in (await boss.get("/admin/rentals")).shown
+        asked = await boss.get(f"/admin/rentals/{pod_id}/release")
+        assert "bob@trusted.example" in asked.shown
+        for one, secret in ((bob, theirs), (boss, "")):
+            refused = await one.post(f"/admin/rentals/{pod_id}/release", secret)
+            assert refused.status in (403, 404)
+        assert pod_id not in (await boss.post(f"/admin/rentals/{pod_id}/release", csrf)).shown
+        assert "The operator released the rental" in (await bob.get(f"/pods/{pod_id}")).shown
+
+
+async def test_what_keeps_a_pod_from_starting_is_said(site: Site) -> None:
+    async with browser(site) as bob:
+        csrf = (await bob.by_provider("bob")).csrf
+        await bob.post("/rent", csrf, gpu_model="v100", name="stuck", image="ghcr.io/no/such:1")
+        pod_id = next(w for w in (await bob.get("/pods")).shown.split() if "-stuck-" in w)
+        async with asyncio.timeout(30):
+            while "PullBackOff" not in (page := await bob.get(f"/pods/{pod_id}")).shown:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        # The badge is short, the reason whole.
+        assert re.search(r'class="badge pending">\w*PullBackOff<', page.text)
+        assert 'class="alert">ImagePullBackOff: ' in page.text
+        await bob.post(f"/pods/{pod_id}/release", csrf)
+
+
 async def test_a_name_from_outside_is_only_a_name(site: Site) -> None:
     async with browser(site) as one, browser(site) as boss:
         page = await one.by_provider("script")
