@@ -105,3 +105,24 @@ async def clocks(patient: Patient) -> AsyncIterator[Finding]:
             yield fail(check, f"{skew:.0f} s from ours", "run chrony or systemd-timesyncd there")
         else:
             yield ok(check, f"within {_MOST_SKEW_SECONDS} s of ours")
+
+
+async def user_namespaces(patient: Patient) -> AsyncIterator[Finding]:
+    """Look whether root in a pod is nobody on its node, where that is asked for.
+
+    An API server that does not know `hostUsers`, or has it turned off, drops it without a word.
+    """
+    if patient.config.pods.host_users or not patient.canaries:
+        return
+    for canary in {one.node: one for one in patient.canaries}.values():
+        done = await look(patient, canary, ["cat", "/proc/self/uid_map"])
+        yield _mapped(f"users of {canary.node}", done.stdout)
+
+
+def _mapped(check: str, uid_map: bytes) -> Finding:
+    """Judge a map of ids. A node's own user namespace has every id that there is, as itself."""
+    words = uid_map.split()
+    if not words or words == [b"0", b"0", b"4294967295"]:
+        remedy = "Kubernetes 1.33, Linux 6.3 and containerd 2 or CRI-O make it true"
+        return fail(check, "pods.host_users is false, and root in a pod is root there", remedy)
+    return ok(check, "root in a pod is nobody there")

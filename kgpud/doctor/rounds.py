@@ -37,6 +37,7 @@ CANARIES = (
     Check("exec", inside.stream, 90),
     Check("GPUs", inside.gpus, 120),
     Check("clocks", inside.clocks, 120),
+    Check("users", inside.user_namespaces, 60),
     Check("network", network.reach, 150),
 )
 FRONT = (

@@ -12,7 +12,7 @@ from gateway.capture import Completed
 from kgpud.catalog_settings import GpuClass
 from kgpud.cluster import canaries
 from kgpud.cluster.manifests import Installation
-from kgpud.cluster_settings import Kubernetes
+from kgpud.cluster_settings import Kubernetes, Pods
 from kgpud.config import Config
 from kgpud.doctor import fleet, inside, network, server
 from kgpud.doctor.findings import Finding, Verdict
@@ -169,6 +169,19 @@ async def test_a_canary_that_sees_more_or_is_reached_is_told(
     assert (reached.verdict, "reach each other" in reached.detail) == (Verdict.FAIL, True)
     apart = await network._neighbour(one, two, replace(two, address="10.67.0.99"))
     assert apart.verdict is Verdict.OK
+
+
+async def test_root_in_a_pod_is_nobody_where_that_is_asked_for(
+    canary: tuple[Patient, Canary],
+) -> None:
+    one, two = canary
+    one.canaries = (two,)
+    assert [f async for f in inside.user_namespaces(one)] == []
+    one.config = replace(one.config, pods=Pods(host_users=False))
+    [found] = [f async for f in inside.user_namespaces(one)]
+    assert (found.check, found.verdict) == ("users of node-v100", Verdict.OK), found
+    assert inside._mapped("it", b"         0          0 4294967295\n").verdict is Verdict.FAIL
+    assert inside._mapped("it", b"").verdict is Verdict.FAIL
 
 
 async def test_pods_that_reach_nothing_at_all_prove_no_policy(
