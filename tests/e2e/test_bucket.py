@@ -55,8 +55,14 @@ def test_from_client_to_store_to_pod(reaching: Path, bucket: Server, tmp_path: P
         assert made["put_url"].startswith(s3.endpoint)
         output(["curl", "-sSf", "--upload-file", str(tmp_path / "data"), made["put_url"]])
         url = dev.api("GET", f"/objects/{made['object_id']}")["get_url"]
-        done = pod.ssh(f"curl -sSfL -o /tmp/data.zip '{url}' && cat /tmp/data.zip")
+        three = f"for i in 1 2 3; do curl -sSfL -o $i '{url}' & done; wait"
+        done = pod.ssh(f"{three}; cmp 1 2 && cmp 2 3 && cat 3")
         assert done.stdout == data, done.stderr
+        back = dev.api("POST", "/objects", {"purge_on_release": True})
+        done = pod.ssh(f"curl -sSf -X PUT --upload-file 1 '{back['put_url']}'")
+        assert done.returncode == 0, done.stderr
+        url = dev.api("GET", f"/objects/{back['object_id']}")["get_url"]
+        assert output(["curl", "-sSfL", url]) == data
         pod.release()
         eventually(lambda: dev.api("GET", f"/objects/{made['object_id']}")["_status"] == 410)
         stored = tmp_path / "rclone" / "data" / s3.bucket
