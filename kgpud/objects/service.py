@@ -20,6 +20,8 @@ from store.objects import ObjectEnd, TransitObject
 
 log = structlog.get_logger()
 
+Keep = Callable[[Connection, str], Awaitable[None]]
+
 
 class Objects:
     """The objects of all accounts. Methods raise UserError where they, or the store, say no."""
@@ -42,12 +44,7 @@ class Objects:
         self._eraser = eraser
         self.limits = limits
 
-    async def create(
-        self,
-        account_id: str,
-        wish: Wish,
-        keep: Callable[[Connection, str], Awaitable[None]] | None = None,
-    ) -> Ticket:
+    async def create(self, account_id: str, wish: Wish, keep: Keep | None = None) -> Ticket:
         """Reserve room for an object and return where to PUT it.
 
         `keep` is told the new id in the transaction that makes it. Raises OBJECT_TOO_LARGE,
@@ -57,15 +54,7 @@ class Objects:
         with told():
             # What is not declared is reserved in the account's books only: most of it never comes.
             await self._store.check_room(wish.size or 0)
-        async with self._db.transaction() as tx:
-            account = await accounts.find(tx, account_id)
-            if account is None or account.status != "approved":
-                # Since the call began.
-                raise UserError(Code.ACCOUNT_SUSPENDED, "this account may not keep objects")
-            admit(o, await objects.held(tx, account_id, o.created_at), self.limits)
-            await objects.insert(tx, o)
-            if keep is not None:
-                await keep(tx, o.object_id)
+        await self._reserve(o, keep)
         log.info("object.created", object=o.object_id, account=account_id, size=wish.size)
         try:
             with told():
@@ -153,6 +142,17 @@ class Objects:
         async with self._db.reading() as rx:
             ended = [o for o in await objects.not_gone(rx) if o.account_id == account_id]
         await side_by_side(self._eraser.try_erase, ended)
+
+    async def _reserve(self, o: TransitObject, keep: Keep | None) -> None:
+        async with self._db.transaction() as tx:
+            account = await accounts.find(tx, o.account_id)
+            if account is None or account.status != "approved":
+                # Since the call began.
+                raise UserError(Code.ACCOUNT_SUSPENDED, "this account may not keep objects")
+            admit(o, await objects.held(tx, o.account_id, o.created_at), self.limits)
+            await objects.insert(tx, o)
+            if keep is not None:
+                await keep(tx, o.object_id)
 
     async def _there(self, account_id: str, object_id: str) -> TransitObject:
         o = await self._owned(account_id, object_id)
