@@ -36,8 +36,8 @@ async def person(visit: Visit) -> Answer:
 
 async def decide(visit: Visit) -> Answer:
     """Approve, suspend, reinstate or credit an account; nobody can suspend themselves."""
-    who = visit.account.email
-    account_id, accounts = visit.path["account_id"], visit.services.accounts
+    who, accounts = visit.account.email, visit.services.accounts
+    account_id = (await accounts.find(visit.path["account_id"])).account_id
     match visit.form.get("do"):
         case "approve":
             # A page may be old, and the account suspended by now.

@@ -22,7 +22,8 @@ from store.records import Account
 
 log = structlog.get_logger()
 
-_FORM_BYTES = 64 * 1024
+# An environment may be 64 KiB, and more as a form has it.
+_FORM_BYTES = 256 * 1024
 _FIELDS = 100
 
 _BROKEN = UserError(

@@ -12,6 +12,8 @@ from store.ledger import Days, DayUsage
 _DAYS = 30
 _DAY_MS = 86_400_000
 _ROWS, _LINES = 50, 25
+# More are not added up while others wait for the loop.
+_MOST = 5000
 # As wide as the text of a desk's page, and of a phone's.
 _BROAD, _THIN = (960.0, 260.0), (328.0, 240.0)
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
@@ -21,7 +23,7 @@ async def show(visit: Visit) -> Answer:
     """Show the last 30 days."""
     today = visit.services.clock.now_ms() // _DAY_MS
     days = range(today - _DAYS + 1, today + 1)
-    rows = await _usage(visit, since=days[0])
+    rows = await _usage(visit, since=days[0], limit=_MOST)
     spent: defaultdict[tuple[int, str], int] = defaultdict(int)
     for row in rows:
         spent[row.day, row.gpu_model] += row.credits - row.refunded_credits
@@ -31,6 +33,7 @@ async def show(visit: Visit) -> Answer:
         {
             "rows": rows[:_ROWS],
             "hidden": len(rows) - _ROWS,
+            "partial": len(rows) == _MOST,
             "day_ms": _DAY_MS,
             "broad": plot.bars(spent, days, width=_BROAD[0], height=_BROAD[1]),
             "thin": plot.bars(spent, days, width=_THIN[0], height=_THIN[1]),
@@ -48,7 +51,7 @@ async def as_csv(visit: Visit) -> Answer:
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(("day", "pod_id", "name", "gpu_model", "gpu_count", "minutes", "credits"))
-    for row in await _usage(visit, since=None):
+    for row in await _usage(visit, since=None, limit=-1):
         day = plot.date(row.day)
         credits_ = row.credits - row.refunded_credits
         minutes = row.minutes - row.refunded_minutes
@@ -57,8 +60,8 @@ async def as_csv(visit: Visit) -> Answer:
     return File(text.getvalue(), "text/csv", "kgpu-usage.csv")
 
 
-async def _usage(visit: Visit, *, since: int | None) -> Sequence[DayUsage]:
-    which = Days(since, None, None, -1)
+async def _usage(visit: Visit, *, since: int | None, limit: int) -> Sequence[DayUsage]:
+    which = Days(since, None, None, limit)
     return await visit.services.statements.usage(visit.account.account_id, which)
 
 

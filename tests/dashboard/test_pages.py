@@ -34,6 +34,9 @@ async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
         assert wrong.status == 422
         assert "lower case letters" in wrong.shown
         assert 'aria-invalid="true"' in wrong.text
+        large = "\n".join(f"V{n}={'+' * 900}" for n in range(60))
+        refused = await bob.post("/rent", page.csrf, env=large, image="not an image")
+        assert (refused.status, "image reference" in refused.shown) == (422, True)
         bad_key = await bob.post("/rent", page.csrf, ssh_pubkey="ssh-rsa nonsense")
         assert (bad_key.status, "wrong" in bad_key.text) == (422, True)
         rented = await bob.post("/rent", page.csrf, gpu_model="v100", env="GREETING=hello")
@@ -83,6 +86,9 @@ async def test_maintainers_alone_see_and_decide(site: Site) -> None:
         shown = site.kgpud("user", "show", "new@example.org")
         for word in ("approved", "100500", "boss@example.org", "a gift"):
             assert word in shown
+        for me in ("boss@example.org", "BOSS@example.org"):
+            refused = await boss.post(f"/admin/people/{me}", csrf_of_boss, do="suspend")
+            assert refused.status == 400
         await boss.post(f"/admin/people/{one}", csrf_of_boss, do="suspend")
         async with browser(site) as new:
             page = await new.by_link(site, "new@example.org")
