@@ -16,7 +16,7 @@ import structlog
 from asyncssh.constants import MSG_KEXINIT, MSG_USERAUTH_FAILURE, MSG_USERAUTH_REQUEST
 from asyncssh.logging import SSHLogger
 from asyncssh.misc import OptExcInfo
-from asyncssh.packet import Boolean, NameList, SSHPacket, String
+from asyncssh.packet import Boolean, NameList, PacketDecodeError, SSHPacket, String
 
 from gateway import algorithms, keys, userauth
 from gateway.admission import Admission, Visit
@@ -266,8 +266,9 @@ class Connection(FastPath):
     def _tell_failure(self, error: BaseException | None) -> None:
         """Log an error by its type and place: its text may quote the client."""
         frames = traceback.extract_tb(error.__traceback__) if error else []
+        theirs = self.route is None or isinstance(error, PacketDecodeError)
         log.log(
-            logging.INFO if self.route is None else logging.ERROR,
+            logging.INFO if theirs else logging.ERROR,
             "ssh.connection_failed",
             error=type(error).__name__,
             where=f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None,
