@@ -25,11 +25,14 @@ from kgpud.metrics import Metrics
 from kgpud.objects.opening import Transit
 from kgpud.rentals import Rentals
 from kgpud.rest.auth import Admit
-from kgpud.rest.limits import Slots
+from kgpud.rest.limits import Slots, Turns
 from kgpud.rest.shapes.base import Body, Query
 from kgpud.statements import Statements
 from kgpud.tokens import Caller, Tokens
 from store.records import Account
+
+# Of one account: some are long, and may take their time.
+_BODIES_AT_ONCE = 16
 
 B = TypeVar("B", bound=Body | None, default=None)
 Q = TypeVar("Q", bound=Query, default=Query)
@@ -66,6 +69,7 @@ class Services:
     life: Life = Life()
     transit: Transit | None = None
     http: Http = Http()
+    bodies: Turns = field(default_factory=lambda: Turns(_BODIES_AT_ONCE))
     execs: Slots = field(default_factory=lambda: Slots(Http.execs_per_pod))
 
 

@@ -1,10 +1,11 @@
 """How much one caller may ask for: calls a minute, and commands at the same time."""
 
+import asyncio
 import math
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from kgpud.errors import Code, UserError
 
@@ -44,6 +45,27 @@ class Rates:
         if len(self._full_at) > self._most:
             # Whoever has been quiet for the longest has the fullest bucket.
             self._full_at.popitem(last=False)
+
+
+class Turns:
+    """How many of each caller may do something at the same time; who comes too many waits."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._callers: dict[str | None, asyncio.Semaphore] = {}
+        self._here: Counter[str | None] = Counter()
+
+    @asynccontextmanager
+    async def taken(self, caller: str | None) -> AsyncIterator[None]:
+        """Wait for a turn and hold it while the block runs."""
+        self._here[caller] += 1
+        try:
+            async with self._callers.setdefault(caller, asyncio.Semaphore(self._each)):
+                yield
+        finally:
+            self._here[caller] -= 1
+            if not self._here[caller]:
+                del self._here[caller], self._callers[caller]
 
 
 class Slots:

@@ -67,6 +67,7 @@ _TITLES: Mapping[Code, str] = {
 
 # A request's own key may be named in an answer, but not at any length.
 _SHOWN = 80
+_MOST_ERRORS = 50
 
 
 class FieldError(BaseModel):
@@ -154,15 +155,16 @@ def of_user_error(error: UserError, request_id: str) -> web.Response:
 
 def of_validation(error: ValidationError, request_id: str) -> web.Response:
     """Build the 422 for a body that its model refused. What was sent is not repeated in it."""
-    errors = [_field_error(detail) for detail in error.errors(include_input=False)]
+    found = error.errors(include_input=False, include_url=False)
+    errors = [_field_error(detail) for detail in found[:_MOST_ERRORS]]
     first = errors[0]
     where = f"{first.field}: " if first.field else ""
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return response(
         Code.VALIDATION_FAILED,
         f"{where}{first.message}{more}",
         request_id=request_id,
-        errors=errors[:50],
+        errors=errors,
     )
 
 

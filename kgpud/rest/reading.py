@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
 from aiohttp import ClientPayloadError, web
@@ -9,10 +10,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from kgpud.errors import Code, UserError
+from kgpud.rest import parts
 from kgpud.rest.route import PATH_PARAMETERS, Route
 from kgpud.rest.shapes.base import Body, Query
 
 BODY_SECONDS = 60
+
+Turn = AbstractAsyncContextManager[None]
+#: For who need not wait for a turn to send.
+AT_ONCE: Turn = nullcontext()
 
 M = TypeVar("M", bound=BaseModel)
 B = TypeVar("B", bound=Body)
@@ -26,23 +32,24 @@ class Unfit(Exception):
         self.cause = cause
 
 
-async def body(request: web.Request, model: type[B], seconds: float) -> B:
+async def body(request: web.Request, model: type[B], seconds: float, turn: Turn = AT_ONCE) -> B:
     """Read and check the body; none at all, without a Content-Type, equals ``{}``.
 
-    It has to be here after so many seconds. Raises UserError (invalid_json, bad_request,
-    unsupported_media_type, body_too_large, request_timeout) and Unfit.
+    It has to be here after so many seconds, those waited for a turn included. Raises UserError
+    (invalid_json, bad_request, unsupported_media_type, body_too_large, request_timeout) and Unfit.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body without a Content-Encoding")
     if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body with no coding but chunked")
-    data = await limited(request, model.body_limit, seconds)
+    data = await limited(request, model.body_limit, seconds, turn)
     if "Content-Type" not in request.headers and not data:
         return _checked(model, {})
     if not _is_json(request):
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON, as Content-Type: application/json")
     if not data and model.may_be_empty:
         return _checked(model, {})
+    await parts.check(data)
     try:
         # Not json.loads: this one also refuses NaN, lone surrogates and bottomless nesting.
         document = from_json(data, allow_inf_nan=False)
@@ -52,18 +59,17 @@ async def body(request: web.Request, model: type[B], seconds: float) -> B:
     return _checked(model, document)
 
 
-async def limited(request: web.Request, limit: int, seconds: float = BODY_SECONDS) -> bytes:
+async def limited(
+    request: web.Request, limit: int, seconds: float = BODY_SECONDS, turn: Turn = AT_ONCE
+) -> bytes:
     """Return the body's bytes. Raises UserError: body_too_large, bad_request, request_timeout."""
     too_large = UserError(Code.BODY_TOO_LARGE, f"this call takes at most {limit} bytes")
     if (request.content_length or 0) > limit:
         raise too_large
-    # Only now, so that whoever waits for it need not send what would be refused anyway.
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
     data = bytearray()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds), turn:
+            await _continue(request)
             async for chunk in request.content.iter_any():
                 data += chunk
                 if len(data) > limit:
@@ -75,6 +81,13 @@ async def limited(request: web.Request, limit: int, seconds: float = BODY_SECOND
     except (web.RequestPayloadError, ClientPayloadError):
         raise UserError(Code.BAD_REQUEST, "the body ended early or is badly framed") from None
     return bytes(data)
+
+
+async def _continue(request: web.Request) -> None:
+    """Let whoever waits for it send the body, now that it would not be refused anyway."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 def query(request: web.Request, route: Route) -> Query:

@@ -41,8 +41,7 @@ def handler(route: Route, services: Services, rates: Rates, steady: Memo[bytes])
 
     async def serve(request: web.Request) -> web.StreamResponse:
         caller = await _admitted(route, services, request)
-        if caller is not None:
-            rates.take(caller.pod_id or caller.account.account_id)
+        rates.take(_counted(caller))
         if route.steady and not request.query_string:
             who = caller.account.account_id if caller is not None else ""
             key = (route.path, who, *reading.path(request).values())
@@ -66,6 +65,11 @@ async def _admitted(route: Route, services: Services, request: web.Request) -> C
     return caller
 
 
+def _counted(caller: Caller | None) -> str | None:
+    """Return as whom a caller is held to limits: a pod is not its account."""
+    return None if caller is None else caller.pod_id or caller.account.account_id
+
+
 async def _call(
     route: Route,
     services: Services,
@@ -76,9 +80,10 @@ async def _call(
     path, query = reading.path(request), reading.query(request, route)
     headers = reading.headers(request, route)
     slow = not request.content.is_eof()
-    body = (
-        await reading.body(request, route.body, services.http.body_seconds) if route.body else None
-    )
+    body = None
+    if route.body is not None:
+        turn = services.bodies.taken(_counted(caller)) if slow else reading.AT_ONCE
+        body = await reading.body(request, route.body, services.http.body_seconds, turn)
     return Call(
         services=services,
         # A body may have taken its time, and the token may be gone by now.

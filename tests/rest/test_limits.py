@@ -1,5 +1,6 @@
 """Who is slowed down: an account, a pod or an address that calls too often."""
 
+import asyncio
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from kgpud.errors import Code, UserError
 from kgpud.http_settings import Http
-from kgpud.rest.limits import Rates
+from kgpud.rest.limits import Rates, Turns
 
 from .platform import Platform
 
@@ -63,6 +64,56 @@ def test_strangers_take_no_memory_without_bound() -> None:
     rates = Rates(1, lambda: 0.0, most=2)
     assert [refused(rates, caller) for caller in "abca"] == [None] * 4
     assert refused(rates, "c") == 60
+
+
+async def test_who_comes_too_many_waits_for_a_turn_and_nobody_else_does() -> None:
+    turns, here, go_on = Turns(2), [], asyncio.Event()
+
+    async def come(caller: str) -> None:
+        async with turns.taken(caller):
+            here.append(caller)
+            await go_on.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        waiting = [tasks.create_task(come(caller)) for caller in "aaab"]
+        await asyncio.sleep(0)
+        assert here == ["a", "a", "b"]
+        waiting[2].cancel()
+        go_on.set()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(2):
+            tasks.create_task(come("a"))
+    assert here == ["a", "a", "b", "a", "a"]
+
+
+async def test_sixteen_bodies_of_one_account_may_be_on_their_way(platform: Platform) -> None:
+    user, other = await platform.user(), await platform.user()
+    head = (
+        "POST /v1/pods HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        "Expect: 100-continue\r\nContent-Length: 100000\r\nAuthorization: Bearer {}\r\n\r\n"
+    )
+
+    async def asked(token: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.port)
+        writer.write(head.format(token).encode())
+        return reader, writer
+
+    async with asyncio.timeout(20):
+        first = [await asked(user.token) for _ in range(16)]
+        for reader, _ in first:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
+        last, last_writer = await asked(user.token)
+        there, there_writer = await asked(other.token)
+        assert (await there.readline()).startswith(b"HTTP/1.1 100 ")
+        # A body that is there already waits for nobody.
+        reply = await platform.api.call("POST", "/v1/pods", token=user.token, body={"cpu": "17"})
+        assert reply.status == 422
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(last.readline(), 0.1)
+        first[0][1].close()
+        assert (await last.readline()).startswith(b"HTTP/1.1 100 ")
+    for writer in (*(writer for _, writer in first), last_writer, there_writer):
+        writer.close()
 
 
 async def test_an_account_and_its_pods_are_counted_apart(kubeconfig: Path, tmp_path: Path) -> None:
