@@ -75,7 +75,9 @@ def _ssh(folder: Path) -> str:
     return f'ssh() {{ command ssh -F none {known} "$@"; }}\n'
 
 
-async def test_a_token_is_copied_used_and_replaced(site: Site, chromium: Browser) -> None:
+async def test_a_token_is_copied_used_and_replaced(
+    site: Site, chromium: Browser, tmp_path: Path
+) -> None:
     context = await chromium.new_context()
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = await _signed_in(context, site)
@@ -87,6 +89,9 @@ async def test_a_token_is_copied_used_and_replaced(site: Site, chromium: Browser
         done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, timeout=20)
         assert int(done.stdout) == status
     await _reads_well(page)
+    exports = await page.get_by_label("For your shell, and CI", exact=True).inner_text()
+    asked = 'curl -s "$KGPU_API_BASE/me" -H "Authorization: Bearer $KGPU_API_TOKEN"'
+    assert "boss@example.org" in await _bash(f"{exports}\n{asked}", tmp_path)
     # Neither a look back nor any page shows it again.
     await page.get_by_role("link", name="I have it").click()
     await expect(page.get_by_text(f"{new[:15]}•")).to_be_visible()
