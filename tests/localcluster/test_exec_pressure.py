@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -31,13 +32,18 @@ MOST_KEPT = 48 << 20
 
 @asynccontextmanager
 async def exec_in(
-    cluster: Running, pod: str, *argv: str, protocol: str = V5, stdin: bool = True
+    cluster: Running,
+    pod: str,
+    *argv: str,
+    protocol: str = V5,
+    stdin: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[RawWebsocket]:
     names = ("stdin", "stdout", "stderr") if stdin else ("stdout", "stderr")
     query = [*((name, "true") for name in names), *(("command", one) for one in argv)]
     path = f"/api/v1/namespaces/kgpu/pods/{pod}/exec?{urlencode(query)}"
     headers = {"Authorization": f"Bearer {cluster.token}", "Sec-WebSocket-Protocol": protocol}
-    answer, socket = await RawWebsocket.open(cluster.url, "GET", path, headers)
+    answer, socket = await RawWebsocket.open(cluster.url, "GET", path, headers, tls)
     assert answer.status == 101, answer
     try:
         yield socket
@@ -132,3 +138,39 @@ async def test_a_pod_and_the_cluster_end_while_many_commands_run(tmp_path: Path)
             processes = processes_of(cluster)
             assert await asyncio.to_thread(cluster.stop, signal.SIGTERM) == 0
             assert wait_gone(processes) == []
+
+
+async def test_a_client_over_tls_that_is_killed_with_stdin_under_way_ends_its_exec_alone(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, "--tls") as cluster:
+        tls = ssl.create_default_context(cafile=tmp_path / "ca.crt")
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        connector = aiohttp.TCPConnector(ssl=tls)
+        async with aiohttp.ClientSession(
+            cluster.url, headers=headers, connector=connector
+        ) as session:
+            api = Api(session)
+            await api.ready("own")
+            async with AsyncExitStack() as stack:
+                # As much as waits for the command, and a little more that waits for that.
+                reads_late = (
+                    "sh",
+                    "-c",
+                    "until [ -e /tmp/go ]; do sleep 0.1; done; cat >/dev/null",
+                )
+                for messages in range(64, 70):
+                    opened = exec_in(cluster, "own", *reads_late, tls=tls)
+                    socket = await stack.enter_async_context(opened)
+                    for _ in range(messages):
+                        socket.send(BINARY, MESSAGE)
+                    await socket.drain()
+            assert (await api.execute("own", "touch", "/tmp/go")).code == 0
+            await until(lambda: not _named(cluster, "cat"))
+        # TLS says goodbye in its own time.
+        await until(lambda: not psutil.Process().net_connections("tcp"))
+        assert cluster.stop() == 0
+
+
+def _named(cluster: Running, name: str) -> list[psutil.Process]:
+    return [one for one in processes_of(cluster) if one.is_running() and one.name() == name]
