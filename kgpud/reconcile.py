@@ -68,6 +68,8 @@ class Reconcile:
         self._node_loss = NodeLoss(db, clock, view, rentals, self._placement)
         self._starting = Starting(db, clock, cluster, view, rentals, life)
         self._adopting = Adopting(db, clock)
+        # The pods whose news are being taken, and are not in the view yet.
+        self._arriving: frozenset[str] = frozenset()
         self._pods_applied = asyncio.Event()
         self._nodes_applied = asyncio.Event()
 
@@ -148,6 +150,7 @@ class Reconcile:
 
     async def _take(self, pods: Iterable[_Seen]) -> None:
         ours = [(pod, item) for pod, item in pods if item is not None]
+        self._arriving = frozenset(pod.name for pod, _ in ours if not pod.deleted)
         await self._patiently(lambda: self._adopting.adopt(ours))
         states = [self._node_loss.dated(pod) for pod, _ in ours]
         await self._patiently(lambda: self._rentals.observe(states))
@@ -217,6 +220,10 @@ class Reconcile:
             await rows.save_swept(tx, rental.pod_id, now)
             if not there:
                 await rows.save_gone(tx, [rental.pod_id], now)
+        if not there and (rental.pod_id in self._arriving or rental.pod_id in self._view.pods):
+            # It landed right after we asked, and was looked at before this was written.
+            async with self._db.transaction() as tx:
+                await rows.save_risen(tx, [rental.pod_id])
 
     async def _tick(self) -> None:
         while True:

@@ -74,8 +74,9 @@ class Fate:
 
     def vanish(self) -> None:
         """Let pods that are being deleted be gone, and now and then one that nobody deleted."""
+        odds = 0.2 if self._house.sees else 0.5
         for name, pod in list(self._house.api.pods.items()):
-            if "deletionTimestamp" in pod["metadata"] or self._random.random() < 0.2:
+            if "deletionTimestamp" in pod["metadata"] or self._random.random() < odds:
                 self._house.api.remove(name)
                 self.stop(name)
                 if name in self.ran and not self._house.sees:
