@@ -1,9 +1,11 @@
 """The API server's HTTP answer to an upgrade: its head, and a refusal's body. Pure, no I/O."""
 
 import email.parser
+import re
 from email.message import Message
 
 MAX_HEAD = MAX_BODY = 64 * 1024
+_STATUS = re.compile(rb"HTTP/\S+ \d{3}")
 _BAD_GATEWAY = 502  # what a proxy would make of an answer without a status
 
 
@@ -53,7 +55,7 @@ class Answer:
 
     def end(self) -> bool:
         """Take note that no more comes. Return whether this was an answer, its head cut or not."""
-        if not self.status and self._received.startswith(b"HTTP/"):
+        if not self.status and _STATUS.match(self._received):
             self._take_head(bytes(self._received))
             self._received.clear()
         return self.status != 0

@@ -1,13 +1,13 @@
 """The short second execs beside a command, which give it a signal or end it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
-from gateway.outcome import ExecRefused, Outcome, Sink
+from gateway.outcome import ExecRefused, ExecUnreachable, Outcome, Sink
 from gateway.refusal import NOT_RUNNING, POD_GONE
 
 log = structlog.get_logger()
@@ -31,6 +31,20 @@ class Fate(Enum):
         """Return a sentence on a broken stream with what its user has to know besides."""
         worth = self in {Fate.ENDED, Fate.UNKNOWN}
         return f"{sentence}; {self.value}" if worth else sentence
+
+
+HangUp = Callable[[], Coroutine[Any, Any, Fate]]
+
+
+class ExecLost(ExecUnreachable):
+    """The API server was asked, and its answer never came: the command may run, unseen.
+
+    `hang_up` ends it, so that whoever asks again runs it once.
+    """
+
+    def __init__(self, why: str, hang_up: HangUp) -> None:
+        super().__init__(why)
+        self.hang_up = hang_up
 
 
 class Started(Protocol):

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.beside import ExecLost
 from gateway.exec import Exec
 from gateway.executor import Executor
-from gateway.outcome import ExecBroken, Outcome
+from gateway.outcome import ExecBroken, ExecUnreachable, Outcome
 from gateway.protocols import PodRef
 from gateway.wrapper import Command, Kind
 
@@ -82,7 +83,11 @@ async def run(
     words = [word.encode(errors="surrogatepass") for word in argv]
     command = Command(Kind.ARGV, words)
     starting = asyncio.get_running_loop().time()
-    running = await _started(executor, pod, command, collector)
+    try:
+        running = await _started(executor, pod, command, collector)
+    except ExecLost as lost:
+        fate = await asyncio.shield(lost.hang_up())
+        raise ExecUnreachable(fate.after(str(lost))) from None
     try:
         async with asyncio.timeout_at(starting + timeout):
             await _feed(running, stdin, collector.writable)
@@ -109,7 +114,10 @@ async def _started(executor: Executor, pod: PodRef, command: Command, sink: _Col
         await asyncio.wait([start])
     except asyncio.CancelledError:
         await asyncio.wait([start])
-        if start.exception() is None:
+        error = start.exception()
+        if isinstance(error, ExecLost):
+            await error.hang_up()
+        elif error is None:
             await start.result().hang_up(spare=False)
             start.result().leave()
         raise

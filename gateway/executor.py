@@ -1,15 +1,16 @@
 """Starting commands in pods."""
 
+import asyncio
 from copy import copy
 from functools import partial
 
 import structlog
 
 from gateway import wrapper
-from gateway.beside import SECONDS, Beside, Fate
+from gateway.beside import SECONDS, Beside, ExecLost, Fate
 from gateway.buffers import Incoming
 from gateway.dialling import Unreached, connect
-from gateway.exec import HANGUP_GRACE_SECONDS, Exec
+from gateway.exec import HANGUP_GRACE_SECONDS, KILL_GRACE_SECONDS, Exec
 from gateway.link import Link, LinkRefused
 from gateway.outcome import ExecRefused, ExecUnreachable, Sink
 from gateway.protocols import ApiServerSource, NoApiServer, PodRef
@@ -20,8 +21,14 @@ log = structlog.get_logger()
 
 _RHYTHM = Rhythm()
 _UNAUTHORIZED = 401
+# From an API server to a command that has begun, a kubelet that is busy included.
+_ON_ITS_WAY_SECONDS = 1.0
 # An engine of ours may have several at work for one session.
 _EXECS_OF_A_SESSION = 16
+
+
+class _Unanswered(ExecUnreachable):
+    """The API server has got the request."""
 
 
 class Executor:
@@ -49,16 +56,33 @@ class Executor:
         return named
 
     async def start(self, pod: PodRef, command: wrapper.Command, sink: Sink) -> Exec:
-        """Begin `command`; its output goes to `sink`. Raises ExecRefused.
+        """Begin `command`; its output goes to `sink`.
 
-        Don't cancel it: the command may have begun already, and only its nonce can end it.
+        Raises ExecRefused: ExecUnreachable if the API server did not answer, ExecLost if it may
+        have begun the command all the same. Don't cancel it: the command may have begun already,
+        and only its nonce can end it.
         """
         nonce = wrapper.new_nonce(self._session)
         try:
             argv = wrapper.wrapped(command, nonce)
         except wrapper.CommandRefused as error:
             raise ExecRefused(str(error)) from None
-        return await self._start(pod, argv, nonce, sink, tty=command.tty)
+        try:
+            return await self._start(pod, argv, nonce, sink, tty=command.tty)
+        except _Unanswered as error:
+            raise ExecLost(str(error), partial(self._end_unseen, pod, command, nonce)) from None
+
+    async def _end_unseen(self, pod: PodRef, command: wrapper.Command, nonce: str) -> Fate:
+        """End what may have begun. If there is nothing, it may have been on its way: look again."""
+        spare = command.kind is not wrapper.Kind.ARGV
+        grace = HANGUP_GRACE_SECONDS if spare else KILL_GRACE_SECONDS
+        argv = wrapper.hangup(nonce, tty=command.tty, grace_seconds=grace, spare=spare)
+        beside = self._beside(pod)
+        fate = await beside.hang_up(argv)
+        if fate is Fate.NOT_FOUND:
+            await asyncio.sleep(_ON_ITS_WAY_SECONDS)
+            fate = await beside.hang_up(argv)
+        return fate
 
     async def hang_up_lost(self, pod: PodRef, session: str) -> Fate:
         """End what a session left in a pod whose daemon died, as `Exec.hang_up` does.
@@ -88,8 +112,10 @@ class Executor:
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
         try:
             link, protocol = await self._connect(path, query)
+        except Unreached as error:
+            raise ExecUnreachable(explain_refusal(error.status, error.body)) from None
         except LinkRefused as error:
-            kind = ExecRefused if error.status else ExecUnreachable
+            kind = ExecRefused if error.status else _Unanswered
             raise kind(explain_refusal(error.status, error.body)) from None
         except NoApiServer as error:
             log.error("exec_without_credentials", why=str(error))  # noqa: TRY400 - no traceback

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from gateway.asking import CoreAway, ask, tell
-from gateway.beside import Fate
+from gateway.beside import ExecLost, Fate, HangUp
 from gateway.cuts import Cut, Cuts, Gone
 from gateway.executor import Executor
 from gateway.outcome import ExecRefused, Outcome
@@ -158,6 +158,9 @@ class Life:
             serving = await serve(
                 executor, route.pod, session.request, session, scp_engine=around.scp_engine
             )
+        except ExecLost as lost:
+            await self._tell_fate(lost.hang_up, str(lost))
+            return FAILED, "broken"
         except ExecRefused as error:
             session.fail(str(error))
             return FAILED, "refused"
@@ -188,7 +191,8 @@ class Life:
         """Tell the client how it ended, if it is there, and leave nothing behind in the pod."""
         session = self._session
         if isinstance(how, Outcome) and how.broken:
-            return await self._break(serving, how)
+            await self._break(serving, how)
+            return FAILED, "broken"
         if isinstance(how, Outcome):
             assert how.exit_code is not None
             session.channel.finish(how.exit_code)
@@ -203,18 +207,20 @@ class Life:
         await serving.hang_up()
         return _left(how)
 
-    async def _break(self, serving: Serving, how: Outcome) -> _Ending:
-        """Say that the stream broke, and what became of the command if that is soon known."""
+    async def _break(self, serving: Serving, how: Outcome) -> None:
         assert how.broken is not None
-        if not how.runs_on:
+        if how.runs_on:
+            await self._tell_fate(serving.hang_up, how.broken)
+        else:
             self._session.fail(how.broken)
-            return FAILED, "broken"
+
+    async def _tell_fate(self, hang_up: HangUp, why: str) -> None:
+        """Say what broke, and what became of the command if that is soon known."""
         async with asyncio.TaskGroup() as group:
-            ending = group.create_task(serving.hang_up())
+            ending = group.create_task(hang_up())
             await asyncio.wait([ending], timeout=_FATE_SECONDS)
             fate = ending.result() if ending.done() else Fate.UNKNOWN
-            self._session.fail(fate.after(how.broken))
-        return FAILED, "broken"
+            self._session.fail(fate.after(why))
 
     async def _close_soon(self) -> None:
         """Give a client that reads a second to take the farewell; drop one that doesn't."""

@@ -197,10 +197,12 @@ class Link(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def _refuse_with_what_came(self) -> None:
-        if self._answer.end():
-            self._refuse(self._answer.status, self._answer.body)
-        else:
+        if not self._answer.end():
             self._fail("it closed the connection without an answer")
+        elif self._answer.status == _SWITCHING_PROTOCOLS:
+            self._fail("it closed the connection in the midst of its answer")
+        else:
+            self._refuse(self._answer.status, self._answer.body)
 
     def _refuse(self, status: int, body: str) -> None:
         if not self.upgraded.done():

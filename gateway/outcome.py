@@ -14,7 +14,7 @@ class ExecRefused(Exception):
 
 
 class ExecUnreachable(ExecRefused):
-    """It never began because the API server did not answer."""
+    """The API server did not answer. Nothing began, as far as anybody knows."""
 
 
 class ExecBroken(Exception):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.dev import Pod
+from tests.e2e.dev import Pod, eventually
 
 from . import chaos
 from .faults import Fault, drawn
@@ -101,6 +101,13 @@ def runs(world: Stack, pod: Pod) -> dict[tuple[str, int], Run]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_client_is_right_or_told(runs: dict[tuple[str, int], Run], kind: str, seed: int) -> None:
     runs[kind, seed].check()
+
+
+def test_what_was_cut_runs_no_more(runs: dict[tuple[str, int], Run], pod: Pod) -> None:
+    """Not even what began after its client was told that it did not."""
+    assert runs
+    look = "pgrep -f ': [s]eed=' || true"
+    eventually(lambda: not pod.ssh(look).stdout, 40)
 
 
 def test_the_seeds_did_both(runs: dict[tuple[str, int], Run]) -> None:
