@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.e2e.dev import Dev, Pod, eventually, make_key
+from tests.e2e.serve import free_port
 
 # Without HOME bash reads no .bashrc, which could cost more than all of ssh.
 _SSHD = """\
@@ -20,6 +21,8 @@ AuthorizedKeysFile {folder}/key.pub
 PidFile none
 StrictModes no
 UsePAM no
+MaxStartups 500
+Subsystem sftp /usr/lib/openssh/sftp-server
 SetEnv HOME=/nonexistent
 """
 
@@ -30,16 +33,29 @@ class Side:
 
     argv: list[str]
     processes: Callable[[], list[psutil.Process]]
+    cluster: int | None = None  # the pid of the local cluster that it stands before
 
     def scp(self, *words: str) -> list[str]:
-        """Return the command line of a copy over the old protocol, on a connection of its own."""
+        """Return the command line of a copy on a connection of its own."""
         options = ["-P" if word == "-p" else word for word in self.argv[1:-1]]
-        return ["scp", "-O", "-q", *options, *words]
+        return ["scp", "-q", *options, *words]
 
     def cpu(self) -> float:
         """Return the CPU seconds of its living processes, without those of the commands."""
-        times = [process.cpu_times() for process in self.processes()]
-        return sum(time.user + time.system for time in times)
+        return sum(map(_cpu, self.processes()))
+
+    def cluster_cpu(self) -> float:
+        """Return those of its local cluster, without those of the pods."""
+        return _cpu(psutil.Process(self.cluster)) if self.cluster else 0.0
+
+    def memory(self) -> int:
+        """Return the bytes that its processes take, shared pages in shares."""
+        return sum(process.memory_full_info().pss for process in self.processes())
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 @contextmanager
@@ -49,15 +65,16 @@ def one_connection(side: Side, control: Path) -> Iterator[Side]:
     master = subprocess.Popen([shared[0], "-M", "-N", *shared[1:]])
     try:
         eventually(control.exists)
-        yield Side(shared, side.processes)
+        yield Side(shared, side.processes, side.cluster)
     finally:
         master.terminate()
         master.wait(10)
 
 
 @contextmanager
-def sshd(folder: Path, port: int) -> Iterator[Side]:
+def sshd(folder: Path) -> Iterator[Side]:
     """Run OpenSSH's sshd."""
+    port = free_port()
     make_key(folder / "host_key")
     config = folder / "sshd_config"
     config.write_text(_SSHD.format(port=port, folder=folder))
@@ -85,7 +102,9 @@ def sshd(folder: Path, port: int) -> Iterator[Side]:
 
 def daemon(dev: Dev, pod: Pod) -> Side:
     """Return the daemon without its cluster, which stands for Kubernetes."""
-    return Side(pod.argv(), lambda: [psutil.Process(dev.process.pid)])
+    process = psutil.Process(dev.process.pid)
+    children = process.children()
+    return Side(pod.argv(), lambda: [process], children[0].pid if children else None)
 
 
 def timed(argv: list[str], stdin: Path | None = None) -> float:
