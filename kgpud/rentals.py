@@ -1,8 +1,8 @@
 """All policy of a rental's life: rent, rotate, observe, release."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -19,7 +19,7 @@ from kgpud.cluster.pods import PodState
 from kgpud.errors import Code, UserError
 from kgpud.metering import Ended, close_rental, give_back
 from kgpud.reasons import RETURNED
-from kgpud.renting import RentRequest, RentSettings
+from kgpud.renting import Admitted, Rented, RentRequest, RentSettings, Rotated
 from kgpud.tokens import Tokens
 from store import bills, events, keys, rentals
 from store.db import Connection, Database
@@ -29,26 +29,6 @@ from store.rentals import Which
 __all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "release"]
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Rented:
-    """A new rental. `private_key` is there only if we minted it, and is kept nowhere."""
-
-    rental: Rental
-    balance_after_precheck: int
-    private_key: str | None = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Rotated:
-    """A rental with its new key; `private_key` as in Rented."""
-
-    rental: Rental
-    private_key: str | None = field(repr=False)
-
-
-Admitted = Callable[[Connection, Rented], Awaitable[None]]
 
 
 class Rentals:

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -48,6 +48,26 @@ class RentSettings:
 
     installation: Installation
     allows_image: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Rented:
+    """A new rental. `private_key` is there only if we minted it, and is kept nowhere."""
+
+    rental: Rental
+    balance_after_precheck: int
+    private_key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """A rental with its new key; `private_key` as in Rented."""
+
+    rental: Rental
+    private_key: str | None = field(repr=False)
+
+
+Admitted = Callable[[Connection, Rented], Awaitable[None]]
 
 
 @dataclass(frozen=True)

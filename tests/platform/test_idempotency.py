@@ -62,6 +62,7 @@ async def test_nothing_is_kept_of_what_was_refused(world: World, clock: ManualCl
         assert await rx.rows("SELECT key FROM idempotency") == []
 
 
+@pytest.mark.slow
 async def test_killed_between_the_row_and_the_answer(api: FakeApi, tmp_path: Path) -> None:
     state, kubeconfig = tmp_path / "state", tmp_path / "kubeconfig"
     api.mood = "hang"
