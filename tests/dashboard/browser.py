@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -78,6 +78,10 @@ class Browser:
         options = {"allow_redirects": False, **options}
         async with self._http.request(method, url, **options) as reply:  # type: ignore[arg-type]
             return Reply(reply.status, await reply.text(), dict(reply.headers), str(reply.url))
+
+    def stream(self, path: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Ask for what has no end."""
+        return self._http.get(urljoin(self.origin, path))
 
     async def get(self, path: str) -> Reply:
         """Ask for a page and follow where it leads."""

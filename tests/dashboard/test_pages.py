@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 
 from .browser import Browser, Site, browser
 
@@ -128,6 +129,22 @@ async def test_what_keeps_a_pod_from_starting_is_said(site: Site) -> None:
         assert re.search(r'class="badge pending">\w*PullBackOff<', page.text)
         assert 'class="alert">ImagePullBackOff: ' in page.text
         await bob.post(f"/pods/{pod_id}/release", csrf)
+
+
+async def test_an_account_follows_from_so_many_places_at_once(site: Site) -> None:
+    async with browser(site) as bob, AsyncExitStack() as stack:
+        await bob.by_provider("bob")
+        streams = [await stack.enter_async_context(bob.stream("/live")) for _ in range(32)]
+        for stream in streams:
+            assert await stream.content.readline() == b"retry: 1000\n"
+        assert (await bob.get("/live")).status == 429
+        streams[0].close()
+        async with asyncio.timeout(20):
+            while True:
+                async with bob.stream("/live") as again:
+                    if again.status == 200:
+                        break
+                await asyncio.sleep(0.05)
 
 
 async def test_a_name_from_outside_is_only_a_name(site: Site) -> None:
