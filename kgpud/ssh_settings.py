@@ -69,6 +69,8 @@ class Ssh:
     startups_per_source: Count = Limits.startups_per_source
     #: How many may begin their key exchange a second; the others wait their turn.
     key_exchanges_per_second: Count = int(Limits.key_exchanges_per_second)
+    #: Of those who are in, how many more key exchanges they may begin a second, by key.
+    rekeys_per_second: Count = int(Limits.rekeys_per_second)
     #: Connections and sessions at the same time.
     connections_per_source: Count = Limits.connections_per_source
     connections_per_key: Count = Limits.connections_per_key
@@ -95,6 +97,7 @@ class Ssh:
             startups_full=self.startups_full,
             startups_per_source=self.startups_per_source,
             key_exchanges_per_second=self.key_exchanges_per_second,
+            rekeys_per_second=self.rekeys_per_second,
             connections_per_source=self.connections_per_source,
             connections_per_key=self.connections_per_key,
             sessions_per_source=self.sessions_per_source,
