@@ -25,6 +25,7 @@ from kgpud.rest import request_id
 log = structlog.get_logger()
 
 _BLOCK = 8 << 20
+_TURN = 512 << 10
 _PIECE = 256 << 10
 # A reader that takes nothing for so long is cut off; it can go on with a Range.
 _STALL_MS = 900_000
@@ -115,11 +116,15 @@ async def _send(
 
 async def _from_kernel(transport: asyncio.Transport, file: FileIO, span: _Span, disk: Disk) -> None:
     for start in range(span.start, span.stop, _BLOCK):
-        count = min(_BLOCK, span.stop - start)
-        await disk.do(partial(_fetch, file, start, count))
-        if transport.is_closing():
-            return
-        await asyncio.get_running_loop().sendfile(transport, file, start, count)
+        stop = min(start + _BLOCK, span.stop)
+        await disk.do(partial(_fetch, file, start, stop - start))
+        for at in range(start, stop, _TURN):
+            if transport.is_closing():
+                return
+            count = min(_TURN, stop - at)
+            await asyncio.get_running_loop().sendfile(transport, file, at, count)
+            # A client that takes all of it at once would keep the loop to itself.
+            await asyncio.sleep(0)
 
 
 async def _through_us(response: web.StreamResponse, file: FileIO, span: _Span, disk: Disk) -> None:
