@@ -19,6 +19,8 @@ from asyncssh.packet import UInt32
 from gateway.buffers import PIECE
 
 WINDOW = 2 * 1024 * 1024
+# Until somebody takes what comes: hundreds of sessions may wait for a pod that never starts.
+FIRST_WINDOW = 128 * 1024
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
 _PACKET = 32 * 1024
 _SMALL = 16 * 1024  # smaller pieces are put together
@@ -48,7 +50,7 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
             max_line_length=0,
             encoding=None,
             errors="strict",
-            window=WINDOW,
+            window=FIRST_WINDOW,
             max_pktsize=_PACKET,
         )
         self._sender = sender
@@ -58,7 +60,13 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
         self._uncredited = 0
         self.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
 
-    # From the client. The window, what is uncredited and what waits add up to WINDOW.
+    # From the client. The window, what is uncredited and what waits add up to WINDOW, once it is
+    # widened.
+
+    def widen(self) -> None:
+        """Let the client send as much as a fast copy takes."""
+        self._uncredited += WINDOW - FIRST_WINDOW
+        self._give_credit()
 
     def take(self, piece: memoryview) -> bool:
         """Take data from the fast path; False if asyncssh should judge about it.
@@ -115,7 +123,8 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
 
     def _give_credit(self) -> None:
         due = self._uncredited
-        if due >= WINDOW // 2 and not self._recv_paused and self._recv_state == "open":
+        takes = self._session is not None and self._recv_state == "open" and not self._recv_paused
+        if takes and due >= WINDOW // 2:
             self._uncredited = 0
             self._recv_window += due
             self.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(due))

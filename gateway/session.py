@@ -99,7 +99,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
     # Bytes from the client.
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Pass stdin on; before the exec is there, hold one window of it at most."""
+        """Pass stdin on; before the exec is there, hold one small window of it at most."""
         del datatype
         self.moved_in += len(data)
         if self.over.done():
@@ -206,6 +206,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         if self._signals:
             self._tasks.create_task(self._pass_signals(serving))
         self._throttle()
+        self.channel.widen()
         self.channel.resume_reading()
 
     def cut(self, how: Cut) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from gateway import hostkeys
 from gateway.buffers import READ
 from gateway.channel import _MAX_VARIABLES
 from gateway.fastpath import MAX_DEFERRED
-from gateway.flow import HIGH_WATER
+from gateway.flow import FIRST_WINDOW, HIGH_WATER, WINDOW
 from gateway.hostkeys import HostKeys
 from gateway.outflow import UNREAD
+from gateway.protocols import Route
 
 from .fake_api import Call, eventually
 from .raw_client import (
@@ -33,6 +35,7 @@ from .raw_client import (
 )
 from .through import (
     CHANNEL_FAILURE,
+    Ready,
     cat,
     credit,
     data,
@@ -109,6 +112,34 @@ async def test_output_waits_for_a_connection_that_is_not_read(tmp_path: Path) ->
         await eventually(lambda: bench.channel._send_paused)
         assert bench.channel._send_buf_len <= HELD
         assert transport.get_write_buffer_size() <= HELD
+
+
+async def test_little_is_held_of_what_comes_before_the_pod_is_ready(tmp_path: Path) -> None:
+    class Starting(Ready):
+        async def resolve(self, fingerprint: str) -> Route | None:
+            ready = await super().resolve(fingerprint)
+            assert ready
+            return replace(ready, waits_for="pulling")
+
+        async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
+            del route
+            await go.wait()
+            return await super().resolve(fingerprint)
+
+    go = asyncio.Event()
+    async with through(tmp_path, cat, Starting()) as bench, bench.raw(run=False) as client:
+        await client.send(session_open())
+        opened = await client.receive()
+        assert (opened[0], opened[9:13]) == (CHANNEL_CONFIRMED, struct.pack(">I", FIRST_WINDOW))
+        await client.send(request(b"exec", string(b"cat")))
+        assert (await client.receive())[0] == CHANNEL_SUCCESS
+        await client.send(data(bytes(30_000)))
+        await eventually(lambda: bench.channel._recv_window == FIRST_WINDOW - 30_000)
+        go.set()
+        # Somebody takes it now: there is room for a fast copy.
+        more = WINDOW - FIRST_WINDOW + 30_000
+        assert (await client.receive())[1:] == bytes(4) + struct.pack(">I", more)
+        assert len(await echoed(client, 30_000)) == 30_000
 
 
 async def test_channels_opened_in_one_go_have_a_limit(tmp_path: Path) -> None:

@@ -121,11 +121,13 @@ async def endless(call: Call) -> None:
 
 
 async def start(client: RawClient, number: int = 0) -> None:
-    """Open a channel and run a command in it."""
+    """Open a channel and run a command in it, until it takes what comes."""
     await client.send(session_open(number))
     assert (await client.receive())[0] == CHANNEL_CONFIRMED
     await client.send(request(b"exec", string(b"cat"), number))
     assert (await client.receive())[0] == CHANNEL_SUCCESS
+    while (await client.receive())[0] != WINDOW_ADJUST:
+        pass
 
 
 def request(name: bytes, rest: bytes, number: int = 0) -> bytes:
