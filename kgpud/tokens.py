@@ -85,14 +85,16 @@ class Tokens:
         mac = hmac.new(self._secret, f"pod:{pod_id}".encode(), hashlib.sha256).digest()
         return f"{_POD_PREFIX}{pod_id}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
+    def known(self, bearer: str) -> Caller | None:
+        """Return who a token speaks for, if it was asked since the last write to the store."""
+        return self._callers.known(_digest(bearer))
+
     async def authenticate(self, bearer: str) -> Caller:
         """Return who a token speaks for.
 
         Raises UserError: INVALID_TOKEN, TOKEN_REVOKED, ACCOUNT_PENDING or ACCOUNT_SUSPENDED.
         """
-        # Whom it spoke for is known until anything is written. Tokens themselves are not kept.
-        digest = hashlib.sha256(bearer.encode()).digest()
-        return await self._callers.find(digest, partial(self._looked_up, bearer))
+        return await self._callers.find(_digest(bearer), partial(self._looked_up, bearer))
 
     async def _looked_up(self, bearer: str) -> Caller:
         if bearer.startswith(_POD_PREFIX):
@@ -188,6 +190,11 @@ def _checksum(body: str) -> str:
         number, digit = divmod(number, len(_ALPHABET))
         digits += _ALPHABET[digit]
     return digits
+
+
+def _digest(bearer: str) -> bytes:
+    # What is kept in memory is not the token itself.
+    return hashlib.sha256(bearer.encode()).digest()
 
 
 def _hash(salt: bytes, text: str) -> bytes:

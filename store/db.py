@@ -201,8 +201,7 @@ class Database:
 
     def version(self) -> int | None:
         """Return what is another number after each commit; None: it can't be told just now."""
-        self._check_open()
-        return self._version.now()
+        return None if self.closed else self._version.now()
 
     def _check_open(self) -> None:
         if self.closed:

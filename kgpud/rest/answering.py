@@ -4,7 +4,7 @@ And its line in the log.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 from aiohttp import web
@@ -17,9 +17,8 @@ from kgpud.rest import problems, request_id
 from kgpud.rest.limits import Rates
 from kgpud.rest.peers import Peers
 from kgpud.rest.reading import Unfit
+from kgpud.rest.server import Handle
 from store.db import StoreUnavailable
-
-Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger()
 

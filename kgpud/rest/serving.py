@@ -1,5 +1,6 @@
 """One request to one route: who calls, what was sent, the handler, its answer."""
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter
 
 from kgpud.memo import Memo
 from kgpud.rest import reading, request_id
-from kgpud.rest.auth import Access, authenticate, authorize, while_admitted
+from kgpud.rest.auth import Access, authorize, bearer, while_admitted
 from kgpud.rest.call import Call, Services
 from kgpud.rest.encoding import EXECUTOR_SIZE, compress
 from kgpud.rest.limits import Rates
@@ -30,6 +31,8 @@ PUBLIC = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
 }
+# Whoever else is served meanwhile waits for no more of a long list.
+_LINES_A_TURN = 100
 _PRIVATE = {"Cache-Control": "no-store"}
 
 
@@ -45,7 +48,10 @@ def handler(route: Route, services: Services, rates: Rates, steady: Memo[bytes])
         if route.steady and not request.query_string:
             who = caller.account.account_id if caller is not None else ""
             key = (route.path, who, *reading.path(request).values())
-            body = await steady.find(key, partial(_body, route, services, request, caller))
+            body = steady.known(key)
+            if body is None:
+                make = partial(_body, route, services, request, caller)
+                body = await steady.find(key, make)
             return _response(request, route, body)
         stop_when_gone(request, stops=route.long or route.method == "GET")
         call = await _call(route, services, request, caller)
@@ -60,7 +66,8 @@ def handler(route: Route, services: Services, rates: Rates, steady: Memo[bytes])
 async def _admitted(route: Route, services: Services, request: web.Request) -> Caller | None:
     if route.access is Access.PUBLIC:
         return None
-    caller = await authenticate(request, services.tokens)
+    token, tokens = bearer(request), services.tokens
+    caller = tokens.known(token) or await tokens.authenticate(token)
     authorize(route.access, caller, request.match_info.get("pod_id"))
     return caller
 
@@ -102,7 +109,7 @@ async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> w
     answer = await route.handler(call)
     if isinstance(answer, Stream):
         return await send(request, answer)
-    response = _response(request, route, _json(answer))
+    response = _response(request, route, await _json(answer))
     if isinstance(answer, Page) and answer.rest is not None:
         url = _next(request, answer.rest, call.services)
         response.headers["Link"] = f'<{url}>; rel="next"'
@@ -118,7 +125,7 @@ async def _body(
     """Work out the body of a steady route's answer."""
     answer = await route.handler(await _call(route, services, request, caller))
     assert not isinstance(answer, Stream)
-    return _json(answer)
+    return await _json(answer)
 
 
 def _response(request: web.Request, route: Route, body: bytes) -> web.Response:
@@ -134,11 +141,16 @@ def _response(request: web.Request, route: Route, body: bytes) -> web.Response:
     return response
 
 
-def _json(answer: Complete) -> bytes:
+async def _json(answer: Complete) -> bytes:
     if isinstance(answer, Answer):
         return _one(answer)
     lines = answer.lines if isinstance(answer, Page) else answer
-    return b"[" + b",".join(_one(line) for line in lines) + b"]"
+    written = []
+    for number, line in enumerate(lines, 1):
+        written.append(_one(line))
+        if number % _LINES_A_TURN == 0:
+            await asyncio.sleep(0)
+    return b"[" + b",".join(written) + b"]"
 
 
 def _one(answer: Answer) -> bytes:
