@@ -24,9 +24,8 @@ from kgpud.rest import request_id
 
 log = structlog.get_logger()
 
-_BLOCK = 8 << 20
-_TURN = 512 << 10
-_PIECE = 256 << 10
+# Read ahead from the disk; sent by the kernel without a pause; sent through TLS.
+_BLOCK, _TURN, _PIECE = 8 << 20, 512 << 10, 256 << 10
 # A reader that takes nothing for so long is cut off; it can go on with a Range.
 _STALL_MS = 900_000
 _RANGE = re.compile(r"bytes=(?!-$)([0-9]{0,18})-([0-9]{0,18})", re.ASCII | re.IGNORECASE)
