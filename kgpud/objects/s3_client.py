@@ -53,6 +53,7 @@ class S3Client:
         session = Session(botocore_session=inner, region_name=settings.region)
         endpoint = settings.endpoint or None
         async with session.client("s3", endpoint_url=endpoint, config=config) as client:
+            client.meta.events.register("before-call.s3.HeadBucket", _follow_no_more)
             yield cls(client, settings.bucket)
 
     async def call(self, name: str, seconds: float = _CALL_SECONDS, **parameters: Any) -> Any:
@@ -95,3 +96,11 @@ class S3Client:
                 return await work
         except s3_errors.everything() as error:
             raise s3_errors.translated(error) from None
+
+
+def _follow_no_more(params: dict[str, Any], **_: object) -> None:
+    """Mark what botocore sends to ask where a bucket is after a redirect: it is not followed again.
+
+    Else what redirects everything, as a proxy to https does, is asked a few hundred times in a go.
+    """
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True

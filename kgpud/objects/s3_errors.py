@@ -44,8 +44,6 @@ def everything() -> tuple[type[BaseException], ...]:
         aiohttp.ClientError,
         TimeoutError,
         OSError,
-        # Botocore follows redirects to a bucket's region by calling itself, however many there are.
-        RecursionError,
     )
 
 
@@ -70,8 +68,6 @@ def translated(error: BaseException) -> StoreFailed:
     away = (exceptions.HTTPClientError, exceptions.ConnectionError)
     if isinstance(error, (*away, aiohttp.ClientError, TimeoutError, OSError)):
         return StoreFailed("unreachable", name)
-    if isinstance(error, RecursionError):
-        return StoreFailed("failed", "it redirects for ever; is the endpoint right?")
     return StoreFailed("failed", name)
 
 

@@ -60,8 +60,7 @@ async def serving(answer: Answer) -> AsyncIterator[str]:
         (503, "", "unreachable", "does not answer"),
         (200, "no XML at all", "failed", "failed"),
         (200, "<other>well formed</other>", "failed", "failed"),
-        # Botocore calls itself until it can't: where that is caught varies.
-        pytest.param(301, "", "", "the object store", marks=pytest.mark.slow),
+        (301, "", "failed", "failed"),
     ],
 )
 async def test_what_a_store_says(
