@@ -107,7 +107,7 @@ class Reader:
         view = memoryview(data)
         at = self._complete_held(view, frames) if self._held else 0
         while not self._ended and len(view) - at >= (size := _needed(view[at:])):
-            self._take(view[at : at + size], frames)
+            self._take(bytearray(view[at : at + size]), frames)
             at += size
         if not self._ended:
             self._held += view[at:]
@@ -123,21 +123,23 @@ class Reader:
             self._held += piece
             at += len(piece)
         held, self._held = self._held, bytearray()
-        self._take(memoryview(held), frames)
+        self._take(held, frames)
         return at
 
-    def _take(self, frame: memoryview, frames: list[Frame]) -> None:
+    def _take(self, frame: bytearray, frames: list[Frame]) -> None:
+        """Make a payload of the memory that a frame lies in: more memory costs more than a copy."""
         opcode, head = frame[0] & 0x0F, _head_size(frame[1])
         if opcode == CLOSE or not frame[1] & _MASKED:
             self._end(NORMAL if opcode == CLOSE else PROTOCOL_ERROR, frames)
         elif _length(frame) > MAX_PAYLOAD:
             self._end(NORMAL, frames)
         else:
-            payload = bytearray(frame[head:])
-            websocket_mask(bytes(frame[head - 4 : head]), payload)
+            mask = bytes(frame[head - 4 : head])
+            del frame[:head]
+            websocket_mask(mask, frame)
             if opcode in _CONTROLS:
-                del payload[_MAX_CONTROL:]
-            frames.append(Frame(opcode, payload))
+                del frame[_MAX_CONTROL:]
+            frames.append(Frame(opcode, frame))
 
     def _end(self, why: bytes, frames: list[Frame]) -> None:
         self._ended = True
