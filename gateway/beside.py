@@ -37,7 +37,7 @@ HangUp = Callable[[], Coroutine[Any, Any, Fate]]
 
 
 class ExecLost(ExecUnreachable):
-    """The API server was asked, and its answer never came: the command may run, unseen.
+    """The API server was asked, and no answer came, nor a word of the command: it may run, unseen.
 
     `hang_up` ends it, so that whoever asks again runs it once.
     """

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from gateway.beside import Fate
+from gateway.beside import ExecLost, Fate
 from gateway.exec import Exec
 from gateway.executor import Executor
 from gateway.outcome import ExecRefused, Outcome, Sink
@@ -84,14 +84,9 @@ class Scp:
             self._speak(Sending(self._command, self._out))
 
     @property
-    def broken(self) -> str | None:
-        """Why nobody knows how the script ended, if so."""
-        return self._outcome.broken if self._outcome else None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the script has ended, in whatever way."""
-        return self._outcome is not None
+    def outcome(self) -> Outcome | None:
+        """How the script ended, if it has."""
+        return self._outcome
 
     def _speak(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -247,14 +242,17 @@ async def _begin(scp: Scp, running: Exec, greeting: bytes) -> Scp | None:
     try:
         scp.begin(running, greeting)
     except ValueError:
+        ended = scp.outcome
+        if ended and ended.broken and ended.runs_on:
+            raise ExecLost(ended.broken, running.hang_up) from None
         running.leave()
         word, _, text = greeting.partition(b" ")
         if word == b"none":
             why = f"this image has no scp, and {text.decode(errors='replace')}"
             raise ExecRefused(why) from None
-        if scp.broken:
-            raise ExecRefused(scp.broken) from None
-        if word != b"pass" and not scp.ended:  # the shell's start files spoke; the script waits
+        if ended and ended.broken:
+            raise ExecRefused(ended.broken) from None
+        if word != b"pass" and not ended:  # the shell's start files spoke; the script waits
             await running.hang_up()
         return None
     return scp

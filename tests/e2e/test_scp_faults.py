@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -28,7 +28,8 @@ def copying(pod: Pod, *words: str) -> Iterator[Client]:
     try:
         yield client
     finally:
-        os.killpg(client.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended, and so has its ssh
+            os.killpg(client.pid, signal.SIGKILL)
         client.communicate()
 
 
@@ -143,7 +144,8 @@ def test_passthrough_leaves_it_to_the_pods_own(pod: Pod, kubeconfig: Path, tmp_p
 def test_a_shell_that_talks_leaves_it_to_the_pods_own(dev: Dev, tmp_path: Path) -> None:
     """What it says would be taken for the protocol, with OpenSSH's server too."""
     pod = rent(dev, make_key(tmp_path / "key"), env={"BASH_ENV": "/workspace/rc"})
-    pod.ssh("echo 'echo welcome' >/workspace/rc")
+    # bash reads one file for us, and the other where it is told of an SSH connection.
+    pod.ssh("echo 'echo welcome' | tee /workspace/rc >~/.bashrc")
     code, err = said(pod, "/etc/passwd", "POD:/workspace/")
     assert code != 0
     assert b"welcome" in err

@@ -6,9 +6,10 @@ from gateway import capture
 from gateway.beside import ExecLost, Fate
 from gateway.executor import Executor
 from gateway.outcome import ExecUnreachable
+from gateway.serving import Request, serve
 from gateway.wrapper import Command, Kind
 
-from .fake_api import POD, Call, Recorder, serving
+from .fake_api import POD, SUCCESS, Call, Recorder, serving
 
 COMMAND = Command(Kind.COMMAND, [b"python train.py"])
 
@@ -62,6 +63,20 @@ async def test_wherever_its_answer_is_cut(answer: bytes) -> None:
     async with serving(script) as api:
         with pytest.raises(ExecLost, match="it closed the connection"):
             await Executor(api).start(POD, COMMAND, Recorder())
+
+
+async def test_an_engine_s_script_that_never_spoke() -> None:
+    async def script(call: Call) -> None:
+        call.upgrade()
+        if call.is_hangup:
+            call.stdout(b"ended\n")
+            call.end(SUCCESS)
+
+    async with serving(script) as api:
+        with pytest.raises(ExecLost, match="the connection to the pod broke") as caught:
+            await serve(Executor(api), POD, Request("exec", b"scp -f x"), Recorder())
+        assert await caught.value.hang_up() is Fate.ENDED
+        assert [call.is_hangup for call in api.calls] == [False, True]
 
 
 async def test_who_asked_over_rest_is_told_of_it() -> None:
