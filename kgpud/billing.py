@@ -6,14 +6,17 @@ at that instant. k minutes cost floor(rate * k / 60) together: an hour costs the
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from store.bills import Due
 from store.ledger import Usage
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
+
+_PORTION = 100
 
 
 def cost(rate_per_hour: int, minutes: int) -> int:
@@ -48,6 +51,22 @@ class Bill:
         return cost(self.due.rate_per_hour, self.minutes) - cost(
             self.due.rate_per_hour, self.due.charged_minutes
         )
+
+
+def portions(due: Iterable[Due]) -> Iterator[list[Due]]:
+    """Yield them some hundred at a time, an account's always together."""
+    portion: list[Due] = []
+    for _, together in groupby(sorted(due, key=_account), key=_account):
+        portion += together
+        if len(portion) >= _PORTION:
+            yield portion
+            portion = []
+    if portion:
+        yield portion
+
+
+def _account(due: Due) -> str:
+    return due.account_id
 
 
 def plan(due: Iterable[Due]) -> list[Bill]:

@@ -30,6 +30,9 @@ __all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "relea
 
 log = structlog.get_logger()
 
+# So many pods' news are taken before anybody else has a turn.
+_AT_ONCE = 200
+
 
 class Rentals:
     """The rentals of this installation. Methods raise UserError where they say no.
@@ -202,7 +205,11 @@ class Rentals:
 
     async def observe(self, pods: Iterable[PodState]) -> None:
         """Take what was seen of pods of this installation; pods without a rental are ignored."""
-        seen = {pod.name: pod for pod in pods}
+        every = list(pods)
+        for start in range(0, len(every), _AT_ONCE):
+            await self._observe({pod.name: pod for pod in every[start : start + _AT_ONCE]})
+
+    async def _observe(self, seen: dict[str, PodState]) -> None:
         async with self._db.reading() as rx:
             if not _changes(await rentals.some(rx, seen), seen, self._clock.now_ms()):
                 return

@@ -3,7 +3,18 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgpud.billing import HOUR_MS, MINUTE_MS, Bill, begins, begun, cost, plan, runs_out, usage_lines
+from kgpud.billing import (
+    HOUR_MS,
+    MINUTE_MS,
+    Bill,
+    begins,
+    begun,
+    cost,
+    plan,
+    portions,
+    runs_out,
+    usage_lines,
+)
 from store.bills import Due
 from tests.manual_clock import START_MS
 
@@ -140,3 +151,15 @@ def test_it_is_known_to_the_instant_when_credits_run_out(
 def test_what_costs_nothing_lasts() -> None:
     assert runs_out([]) is None
     assert runs_out([Due("p", "a", 0, START_MS, 5, 0, 10)]) is None
+
+
+@given(st.lists(st.integers(0, 30), max_size=600))
+def test_portions_keep_accounts_together_and_lose_nobody(owners: list[int]) -> None:
+    due = [Due(f"p{n}", f"a{owner}", 1, 0, 0, 0, 0) for n, owner in enumerate(owners)]
+    found = list(portions(due))
+    assert sorted(one.pod_id for part in found for one in part) == sorted(d.pod_id for d in due)
+    accounts = [account for part in found for account in {one.account_id for one in part}]
+    assert len(accounts) == len(set(accounts))
+    # Only whole accounts make one longer than it need be.
+    most = max((owners.count(owner) for owner in owners), default=0)
+    assert all(0 < len(part) < 100 + most for part in found)
