@@ -73,7 +73,7 @@ class LowBalance:
 async def _changed(conn: Connection, now: int) -> Mapping[str, tuple[int | None, int | None]]:
     """Return what each rental was told and what it should be, in minutes, where these differ."""
     told = await rentals.low_balances(conn)
-    left = _warnings(await bills.running(conn), now)
+    left = _warnings(await bills.short(conn, 2 * WARNINGS[0]), now)
     return {
         pod_id: (told.get(pod_id), minutes)
         for pod_id, minutes in left.items()
@@ -97,7 +97,7 @@ def _warnings(running: Iterable[Due], now: int) -> Mapping[str, int | None]:
 def _warning(together: Sequence[Due], now: int) -> int | None:
     rate = sum(due.rate_per_hour for due in together)
     if together[0].balance > 2 * rate * WARNINGS[0] // 60:
-        # Far from it: most accounts, at no cost.
+        # Far from it by now: it was topped up.
         return None
     ends_at = billing.runs_out(together)
     if ends_at is None:

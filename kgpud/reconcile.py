@@ -174,7 +174,7 @@ class Reconcile:
 
         await self._rentals.steps.absorb()
         async with self._db.reading() as rx:
-            missing = [r for r in await rows.not_gone(rx) if r.pod_id not in names]
+            missing = await rows.some(rx, await rows.not_gone(rx) - names)
         podless = [r for r in missing if still(r, self._clock.now_ms())]
         if podless:
             # Why they went depends on the nodes, which are listed at the same time.

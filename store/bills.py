@@ -5,6 +5,19 @@ from dataclasses import dataclass
 
 from store.db import Connection
 
+_RUNNING = (
+    "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count), r.ran_since,"
+    " r.charged_minutes, 0, a.balance, r.ran_since - r.started_at"
+    " FROM rentals r JOIN accounts a USING (account_id)"
+    " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND r.finished_at IS NULL"
+)
+_SHORT = (
+    "SELECT s.account_id FROM rentals s JOIN accounts b USING (account_id)"
+    " WHERE s.ended_at IS NULL AND s.started_at IS NOT NULL AND s.finished_at IS NULL"
+    " GROUP BY s.account_id HAVING count(s.low_balance_minutes) > 0"
+    " OR b.balance * 60 <= ? * sum(s.price_per_hour * max(1, s.gpu_count))"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -44,15 +57,17 @@ async def running(conn: Connection, account_id: str | None = None) -> list[Due]:
 
     Their `limit` means nothing.
     """
-    rows = await conn.rows(
-        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count), r.ran_since,"
-        " r.charged_minutes, 0, a.balance, r.ran_since - r.started_at"
-        " FROM rentals r JOIN accounts a USING (account_id)"
-        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND r.finished_at IS NULL"
-        " AND (?1 IS NULL OR r.account_id = ?1)",
-        (account_id,),
-    )
-    return [Due(*row) for row in rows]
+    sql = f"{_RUNNING} AND (?1 IS NULL OR r.account_id = ?1)"
+    return [Due(*row) for row in await conn.rows(sql, (account_id,))]
+
+
+async def short(conn: Connection, minutes: int) -> list[Due]:
+    """Return the running rentals of accounts that can't pay all of theirs for so much longer.
+
+    And of those that were told so before. Their `limit` means nothing.
+    """
+    sql = f"{_RUNNING} AND r.account_id IN ({_SHORT})"
+    return [Due(*row) for row in await conn.rows(sql, (minutes,))]
 
 
 async def next_due(conn: Connection) -> int | None:

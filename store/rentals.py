@@ -111,9 +111,10 @@ async def by_fingerprint(conn: Connection, fingerprint: str) -> Rental | None:
     return None if row is None else _rental(row)
 
 
-async def not_gone(conn: Connection) -> list[Rental]:
-    """Return every rental whose pod may still be there."""
-    return [_rental(row) for row in await conn.rows(f"{_SELECT} WHERE r.gone_at IS NULL")]
+async def not_gone(conn: Connection) -> set[str]:
+    """Return the id of every rental whose pod may still be there."""
+    rows = await conn.rows("SELECT pod_id FROM rentals WHERE gone_at IS NULL")
+    return {row["pod_id"] for row in rows}
 
 
 async def not_started(conn: Connection, before: int) -> list[Rental]:
