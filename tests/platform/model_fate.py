@@ -107,6 +107,8 @@ class Fate:
             if ran.until is not None and ran.until >= moment:
                 ran.untold = name not in running
                 ran.until = ran.until if ran.untold else None
+            # When it ended may have been told since then, and can't be told again.
+            ran.untold |= name not in self._house.api.pods
 
 
 def _is(pod: Object, phase: str) -> bool:
