@@ -8,9 +8,9 @@ import structlog
 
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
-from store import accounts, ledger
+from store import accounts, actions, ledger
 from store.db import Connection, Database
-from store.records import Account, AccountStatus, LedgerLine, Role
+from store.records import Account, AccountStatus, ActionKind, LedgerKind, LedgerLine, Role
 
 log = structlog.get_logger()
 
@@ -18,6 +18,7 @@ log = structlog.get_logger()
 class Accounts:
     """What is done to accounts. Every method raises UserError where it says no.
 
+    Each change goes on record, with who made it, in the transaction that makes it.
     Nothing but `reinstate` changes an account that was deleted: CONFLICT.
     """
 
@@ -36,7 +37,7 @@ class Accounts:
         self._quota_gpus = quota_gpus
         self._quota_cpu_pods = quota_cpu_pods
 
-    async def add(self, email: str, name: str, role: Role = "user") -> Account:
+    async def add(self, email: str, name: str, role: Role = "user", *, who: str) -> Account:
         """Make a pending account without credits.
 
         Raises DUPLICATE if the address has one, VALIDATION_FAILED if it is none.
@@ -48,7 +49,9 @@ class Accounts:
                     Code.DUPLICATE, "this e-mail address has an account already", field="email"
                 )
             await accounts.insert(tx, account)
-        log.info("account.added", account=account.account_id, role=role)
+            at = account.created_at
+            await actions.add(tx, "added", who, account.account_id, f"role {role}", at=at)
+        log.info("account.added", account=account.account_id, role=role, who=who)
         return account
 
     def draft(self, email: str, name: str, role: Role = "user") -> Account:
@@ -79,17 +82,9 @@ class Accounts:
             if only_pending and account.status != "pending":
                 return account
             await accounts.set_status(tx, account.account_id, "approved", now)
-            if account.approved_at is None and self._trial_credits > 0:
-                await ledger.add(
-                    tx,
-                    account.account_id,
-                    self._trial_credits,
-                    at=now,
-                    kind="trial",
-                    who=who,
-                    note="trial credits",
-                )
-            account = await _found(tx, account.account_id)
+            if account.approved_at is None:
+                await self._give_trial_credits(tx, account.account_id, who, now)
+            account = await self._changed(tx, "approved", who, account)
         log.info("account.approved", account=account.account_id, who=who)
         return account
 
@@ -98,7 +93,7 @@ class Accounts:
         async with self._db.transaction() as tx:
             account = await _living(tx, email_or_id)
             await accounts.set_status(tx, account.account_id, "suspended", None)
-            account = await _found(tx, account.account_id)
+            account = await self._changed(tx, "suspended", who, account)
         log.info("account.suspended", account=account.account_id, who=who)
         return account
 
@@ -114,7 +109,7 @@ class Accounts:
             # One that was never approved still waits for that.
             status: AccountStatus = "approved" if account.approved_at is not None else "pending"
             await accounts.set_status(tx, account.account_id, status, None)
-            account = await _found(tx, account.account_id)
+            account = await self._changed(tx, "reinstated", who, account)
         log.info("account.reinstated", account=account.account_id, who=who)
         return account
 
@@ -133,7 +128,7 @@ class Accounts:
             await accounts.set_quota(tx, account.account_id, quota_gpus, quota_cpu_pods)
             if role is not None:
                 await accounts.set_role(tx, account.account_id, role)
-            account = await _found(tx, account.account_id)
+            account = await self._changed(tx, "changed", who, account)
         log.info(
             "account.changed",
             account=account.account_id,
@@ -159,15 +154,10 @@ class Accounts:
                     f"the amount must not be 0 nor take the balance of {account.balance} below 0",
                     field="amount",
                 )
-            line = await ledger.add(
-                tx,
-                account.account_id,
-                amount,
-                at=self._clock.now_ms(),
-                kind="correction" if correction or amount < 0 else "topup",
-                who=who,
-                note=note,
-            )
+            kind: LedgerKind = "correction" if correction or amount < 0 else "topup"
+            at, account_id = self._clock.now_ms(), account.account_id
+            line = await ledger.add(tx, account_id, amount, at=at, kind=kind, who=who, note=note)
+            await self._changed(tx, "credited", who, account)
         log.info("account.credited", account=account.account_id, amount=amount, who=who)
         return line
 
@@ -203,6 +193,35 @@ class Accounts:
         """Return all accounts but deleted ones, or those of one status, oldest first."""
         async with self._db.reading() as rx:
             return await accounts.every(rx, status)
+
+    async def _give_trial_credits(
+        self, tx: Connection, account_id: str, who: str, now: int
+    ) -> None:
+        if self._trial_credits > 0:
+            given, note = self._trial_credits, "trial credits"
+            await ledger.add(tx, account_id, given, at=now, kind="trial", who=who, note=note)
+
+    async def _changed(
+        self, tx: Connection, action: ActionKind, who: str, before: Account
+    ) -> Account:
+        """Return what became of an account, and put it on record if that is anything new."""
+        after = await _found(tx, before.account_id)
+        if after != before:
+            changes, at = _changes(before, after), self._clock.now_ms()
+            await actions.add(tx, action, who, after.account_id, changes, at=at)
+        return after
+
+
+def _changes(before: Account, after: Account) -> str:
+    """Say what changed: ``status pending -> approved, credits 0 -> 100000``."""
+    values = {
+        "status": (before.status, after.status),
+        "role": (before.role, after.role),
+        "quota_gpus": (before.quota_gpus, after.quota_gpus),
+        "quota_cpu_pods": (before.quota_cpu_pods, after.quota_cpu_pods),
+        "credits": (before.balance, after.balance),
+    }
+    return ", ".join(f"{name} {old} -> {new}" for name, (old, new) in values.items() if old != new)
 
 
 async def _found(conn: Connection, email_or_id: str) -> Account:

@@ -1,7 +1,7 @@
-"""The audit trail: a row for every SSH session, written behind the sessions' backs.
+"""The audit trail: a row for every SSH session, and for all that maintainers do to accounts.
 
-No session waits for the disk: rows that come in while one transaction is written go together into
-the next one.
+What is done is written with the deed. Sessions are written behind their backs: none waits for the
+disk, and rows that come in while one transaction is written go together into the next one.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from kgpud.clock import Clock
-from store import events, sessions
+from store import actions, events, sessions
 from store.db import Database, StoreUnavailable
-from store.records import Session, SessionEnd
+from store.records import Action, Session, SessionEnd
 
 log = structlog.get_logger()
 
@@ -118,6 +118,13 @@ class Audit:
                 only_open=only_open,
                 before=before,
             )
+
+    async def actions(
+        self, limit: int, *, account_id: str | None = None, before: int | None = None
+    ) -> Sequence[tuple[Action, str]]:
+        """Return what was done to accounts and rentals, newest first, with the account's e-mail."""
+        async with self._db.reading() as rx:
+            return await actions.newest(rx, limit, account_id=account_id, before=before)
 
     async def finish(self) -> None:
         """Write what is waiting, for the last time."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from kgpud import clocksteps, deletion, observing, renting
+from kgpud import clocksteps, deletion, observing, releasing, renting
 from kgpud.activity import Activity
 from kgpud.catalog import Catalog
 from kgpud.changes import Changes
@@ -19,6 +19,7 @@ from kgpud.cluster.pods import PodState
 from kgpud.errors import Code, UserError
 from kgpud.metering import Ended, close_rental, give_back
 from kgpud.reasons import RETURNED
+from kgpud.releasing import owned
 from kgpud.renting import Admitted, Rented, RentRequest, RentSettings, Rotated
 from kgpud.tokens import Tokens
 from store import bills, events, keys, rentals
@@ -26,7 +27,7 @@ from store.db import Connection, Database
 from store.records import Account, Rental
 from store.rentals import Which
 
-__all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated", "release"]
+__all__ = ["RentRequest", "RentSettings", "Rentals", "Rented", "Rotated"]
 
 log = structlog.get_logger()
 
@@ -97,7 +98,7 @@ class Rentals:
     async def get(self, account_id: str | None, pod_id: str) -> Rental:
         """Return a rental, ended ones too; anybody's if `account_id` is None. NOT_FOUND."""
         async with self._db.reading() as rx:
-            return self.activity.laid_over(await _owned(rx, account_id, pod_id))
+            return self.activity.laid_over(await owned(rx, account_id, pod_id))
 
     async def list(self, which: Which) -> list[Rental]:
         """Return rentals, newest first."""
@@ -128,7 +129,7 @@ class Rentals:
         """
         key = renting.choose_key(ssh_pubkey, pod_id)
         async with self._db.transaction() as tx:
-            rental = await _owned(tx, account_id, pod_id)
+            rental = await owned(tx, account_id, pod_id)
             if rental.ended_at is not None:
                 raise UserError(Code.POD_ENDED, "this rental has ended")
             public = key.public
@@ -152,7 +153,15 @@ class Rentals:
         The bill grows no more when this returns, and shrinks only if the container turns out to
         have finished before. The pod's deletion follows.
         """
-        rental, ended = await _release(self._db, self._clock, account_id, pod_id, reason)
+        return self._released(
+            *await releasing.release(self._db, self._clock, account_id, pod_id, reason)
+        )
+
+    async def force_release(self, pod_id: str, who: str) -> Rental:
+        """End anybody's rental, `admin_released`, on record as what `who` did."""
+        return self._released(*await releasing.force(self._db, self._clock, pod_id, who))
+
+    def _released(self, rental: Rental, ended: Ended | None) -> Rental:
         if ended is not None:
             self.on_ended(ended.pod_id, ended.reason)
         return self.activity.laid_over(rental)
@@ -259,30 +268,6 @@ class Rentals:
         except ClusterError as error:
             # Only a lost database would miss it.
             log.warning("rental.annotation_failed", pod_id=rental.pod_id, error=str(error))
-
-
-async def release(db: Database, clock: Clock, pod_id: str, reason: str) -> Rental:
-    """End a rental from a process that has no cluster: the daemon does what follows."""
-    return (await _release(db, clock, None, pod_id, reason))[0]
-
-
-async def _release(
-    db: Database, clock: Clock, account_id: str | None, pod_id: str, reason: str
-) -> tuple[Rental, Ended | None]:
-    async with db.transaction() as tx:
-        now = await clocksteps.now(tx, clock)
-        rental = await _owned(tx, account_id, pod_id)
-        if rental.ended_at is not None:
-            return rental, None
-        ended = await close_rental(tx, rental, now, reason, now)
-        return await _owned(tx, account_id, pod_id), ended
-
-
-async def _owned(conn: Connection, account_id: str | None, pod_id: str) -> Rental:
-    rental = await rentals.get(conn, pod_id)
-    if rental is None or (account_id is not None and rental.account_id != account_id):
-        raise UserError(Code.NOT_FOUND, "there is no such pod")
-    return rental
 
 
 def _changes(found: list[Rental], seen: dict[str, PodState], now: int) -> list[observing.Observed]:

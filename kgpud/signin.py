@@ -13,7 +13,7 @@ import structlog
 from kgpud.accounts import Accounts, check_living
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
-from store import accounts, signins
+from store import accounts, actions, signins
 from store.db import Connection, Database
 from store.records import Account
 
@@ -53,14 +53,18 @@ class SignIns:
         self._accounts = accounts_
         self._domains = frozenset(domain.lower() for domain in approved_domains)
 
-    async def link(self, email_or_id: str) -> str:
-        """Return the secret of a link that signs this account in once, within 15 minutes."""
+    async def link(self, email_or_id: str, who: str) -> str:
+        """Return the secret of a link that signs this account in once, within 15 minutes.
+
+        Whoever has it can act as the account: that `who` asked for it goes on record.
+        """
         account = await self._accounts.find(email_or_id)
         check_living(account)
         secret = secrets.token_urlsafe(32)
         async with self._db.transaction() as tx:
-            until = self._clock.now_ms() + LINK_MS
-            await signins.add_link(tx, _hash(secret), account.account_id, until)
+            now = self._clock.now_ms()
+            await signins.add_link(tx, _hash(secret), account.account_id, now + LINK_MS)
+            await actions.add(tx, "link_made", who, account.account_id, at=now)
         return secret
 
     async def by_link(self, secret: str) -> str:

@@ -21,7 +21,7 @@ from kgpud.accounts import check_living
 from kgpud.clock import Clock
 from kgpud.errors import Code, UserError
 from kgpud.memo import Memo
-from store import accounts, rentals, tokens
+from store import accounts, actions, rentals, tokens
 from store.db import Database
 from store.records import Account, Token
 
@@ -53,9 +53,10 @@ class Tokens:
         self._secret = secret
         self._callers: Memo[Caller] = Memo(db.version, _MOST_CALLERS)
 
-    async def issue(self, account_id: str) -> str:
+    async def issue(self, account_id: str, who: str | None = None) -> str:
         """Return a new account token, the only time it is seen; the old one dies with it.
 
+        It goes on record if `who` asks for it is somebody else than the account's owner.
         Raises NOT_FOUND, or CONFLICT for an account that was deleted.
         """
         token_id, text = _mint()
@@ -68,12 +69,18 @@ class Tokens:
             check_living(account)
             token = Token(token_id, account_id, salt, _hash(salt, text), now, None)
             await tokens.replace(tx, token)
+            if who is not None:
+                await actions.add(tx, "token_issued", who, account_id, at=now)
         return text
 
-    async def revoke(self, account_id: str) -> bool:
-        """Revoke the account's token; False if it has none."""
+    async def revoke(self, account_id: str, who: str) -> bool:
+        """Revoke the account's token, on record as what `who` did; False if it has none."""
+        now = self._clock.now_ms()
         async with self._db.transaction() as tx:
-            return await tokens.revoke(tx, account_id, self._clock.now_ms())
+            revoked = await tokens.revoke(tx, account_id, now)
+            if revoked:
+                await actions.add(tx, "token_revoked", who, account_id, at=now)
+        return revoked
 
     async def current(self, account_id: str) -> Token | None:
         """Return the account's live token as it is kept, None if it has none."""

@@ -100,3 +100,9 @@ SELECT 'rental ' || r.pod_id || ': ' || count(k.id) || ' live keys, of generatio
 FROM rentals r LEFT JOIN keys k ON k.pod_id = r.pod_id AND k.retired_at IS NULL
 GROUP BY r.pod_id
 HAVING count(k.id) <> (r.ended_at IS NULL) OR max(k.generation) <> r.key_generation;
+
+-- What was done to a rental was done to its own account's, and it has ended.
+SELECT 'action ' || x.id || ': ' || x.action || ' rental ' || x.pod_id || ' of ' || x.account_id
+    || ', which is of ' || r.account_id || CASE WHEN r.ended_at IS NULL THEN ' and live' ELSE '' END
+FROM actions x JOIN rentals r USING (pod_id)
+WHERE x.account_id <> r.account_id OR r.ended_at IS NULL;

@@ -6,6 +6,19 @@ from typing import Literal
 Role = Literal["user", "maintainer"]
 AccountStatus = Literal["pending", "approved", "suspended", "deleted"]
 LedgerKind = Literal["trial", "topup", "correction", "refund", "usage"]
+ActionKind = Literal[
+    "added",
+    "approved",
+    "suspended",
+    "reinstated",
+    "deleted",
+    "changed",
+    "credited",
+    "token_issued",
+    "token_revoked",
+    "link_made",
+    "released",
+]
 Phase = Literal["Pending", "Running", "Terminating", "Ended", "Failed"]
 EventKind = Literal[
     "created",
@@ -191,6 +204,23 @@ class SessionEnd:
     bytes_out: int | None
     exit_status: int | None
     reason: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a maintainer or operator did to an account, or to a rental of it (`pod_id`).
+
+    `who` is as on the ledger. `detail` says what it changed: ``quota_gpus 4 -> 8``; it is "" where
+    there is nothing to add.
+    """
+
+    id: int
+    at: int
+    who: str
+    action: ActionKind
+    account_id: str
+    pod_id: str | None
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)

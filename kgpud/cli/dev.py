@@ -19,6 +19,7 @@ from kgpud.tokens import Tokens
 from store.records import Account
 
 EMAIL = "dev@localhost"
+_WHO = "kgpud dev"
 _NO_RELOAD = "kgpud dev has no reload, since its pods end with it: stop it and start it again"
 
 
@@ -87,7 +88,7 @@ async def _serve(config: Config, sockets: daemon.Sockets, stop: Stop) -> None:
         token = await _token(running.tokens, account, devenv.last_token(config.state))
         devenv.write(config.state, running, token)
         try:
-            secret = await running.sign_ins.link(account.account_id)
+            secret = await running.sign_ins.link(account.account_id, _WHO)
             click.echo(devenv.welcome(config.state, running, account, secret))
             await stop.asked.wait()
             click.echo("Stopping: sessions are closed, pods go with the local cluster.")
@@ -99,8 +100,8 @@ async def _account(accounts: Accounts) -> Account:
     try:
         return await accounts.find(EMAIL)
     except UserError:
-        await accounts.add(EMAIL, "Developer", role="maintainer")
-        return await accounts.approve(EMAIL, who="kgpud dev")
+        await accounts.add(EMAIL, "Developer", role="maintainer", who=_WHO)
+        return await accounts.approve(EMAIL, who=_WHO)
 
 
 async def _token(tokens: Tokens, account: Account, old: str | None) -> str:
@@ -112,4 +113,4 @@ async def _token(tokens: Tokens, account: Account, old: str | None) -> str:
             caller = None
         if caller is not None and caller.account.account_id == account.account_id:
             return old
-    return await tokens.issue(account.account_id)
+    return await tokens.issue(account.account_id, _WHO)

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from kgpud import releasing
+from kgpud.cli.keeper import who
 from kgpud.cli.state import (
     Opened,
     json_option,
@@ -16,7 +18,6 @@ from kgpud.cli.state import (
 )
 from kgpud.clock import rfc3339
 from kgpud.errors import Code, UserError
-from kgpud.reasons import ADMIN_RELEASED
 from store import accounts, rentals
 from store.db import Connection
 from store.records import Rental
@@ -85,13 +86,8 @@ def show(pod_id: str, *, as_json: bool, state: Path | None, config: Path | None)
 @state_options
 def release(pod_id: str, state: Path | None, config: Path | None) -> None:
     """End a rental: its bill stops and its key dies now; the daemon deletes the pod."""
-    # Loads the cluster's client library, which takes a second that the others need not wait.
-    from kgpud import rentals as policy  # noqa: PLC0415
-
-    rental = run(
-        state,
-        config,
-        lambda opened: policy.release(opened.db, opened.clock, pod_id, ADMIN_RELEASED),
+    rental, _ = run(
+        state, config, lambda opened: releasing.force(opened.db, opened.clock, pod_id, who())
     )
     assert rental.ended_at is not None
     click.echo(f"{pod_id} ended at {rfc3339(rental.ended_at)}: {rental.end_reason}")

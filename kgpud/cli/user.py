@@ -5,8 +5,8 @@ from typing import Any, Literal, cast, get_args
 
 import click
 
-from kgpud import deletion, statefolder
-from kgpud.cli import devenv, user_money
+from kgpud import deletion, releasing, statefolder
+from kgpud.cli import devenv, user_log, user_money
 from kgpud.cli.keeper import accounts, who
 from kgpud.cli.state import (
     Opened,
@@ -18,7 +18,6 @@ from kgpud.cli.state import (
     state_options,
 )
 from kgpud.clock import rfc3339
-from kgpud.reasons import ADMIN_RELEASED
 from kgpud.signin import SignIns
 from kgpud.tokens import Tokens, load_or_create_secret
 from store import rentals
@@ -29,11 +28,12 @@ LEDGER_LINES = 20
 
 @click.group()
 def user() -> None:
-    """Accounts: add, approve, suspend, delete, credit, quota, role, token."""
+    """Accounts: add, approve, suspend, delete, credit, quota, role, token, log."""
 
 
 user.add_command(user_money.credit)
 user.add_command(user_money.quota)
+user.add_command(user_log.log)
 
 
 @user.command()
@@ -46,7 +46,7 @@ def add(email: str, name: str, role: str, state: Path | None, config: Path | Non
 
     async def work(opened: Opened) -> Account:
         chosen = cast("Literal['user', 'maintainer']", role)
-        return await accounts(opened).add(email, name or email.partition("@")[0], chosen)
+        return await accounts(opened).add(email, name or email.partition("@")[0], chosen, who=who())
 
     account = run(state, config, work)
     click.echo(f"added {account.email}, {account.status}: kgpud user approve {account.email}")
@@ -118,15 +118,13 @@ def approve(email: str, state: Path | None, config: Path | None) -> None:
 @state_options
 def suspend(email: str, *, release: bool, state: Path | None, config: Path | None) -> None:
     """Refuse the account's tokens, calls that are under way included."""
-    # Loads the cluster's client library, which takes a second that the others need not wait.
-    from kgpud import rentals as policy  # noqa: PLC0415
 
     async def work(opened: Opened) -> tuple[Account, int]:
         account = await accounts(opened).suspend(email, who())
         async with opened.db.reading() as rx:
             live = await rentals.newest(rx, rentals.Which(account.account_id, active=True))
         for rental in live if release else ():
-            await policy.release(opened.db, opened.clock, rental.pod_id, ADMIN_RELEASED)
+            await releasing.force(opened.db, opened.clock, rental.pod_id, who())
         return account, len(live)
 
     account, live = run(state, config, work)
@@ -176,7 +174,7 @@ def revoke(email: str, state: Path | None, config: Path | None) -> None:
 
     async def work(opened: Opened) -> bool:
         account = await accounts(opened).find(email)
-        return await _tokens(opened).revoke(account.account_id)
+        return await _tokens(opened).revoke(account.account_id, who())
 
     revoked = run(state, config, work)
     click.echo("revoked" if revoked else "it had none")
@@ -190,7 +188,7 @@ def token(email: str, state: Path | None, config: Path | None) -> None:
 
     async def work(opened: Opened) -> str:
         account = await accounts(opened).find(email)
-        return await _tokens(opened).issue(account.account_id)
+        return await _tokens(opened).issue(account.account_id, who())
 
     click.echo(run(state, config, work))
 
@@ -207,7 +205,7 @@ def login_link(email: str, state: Path | None, config: Path | None) -> None:
     """Print a link that signs this account in to the dashboard: once, within 15 minutes."""
 
     async def work(opened: Opened) -> str:
-        secret = await SignIns(opened.db, opened.clock, accounts(opened)).link(email)
+        secret = await SignIns(opened.db, opened.clock, accounts(opened)).link(email, who())
         return f"{devenv.origin(opened.config)}/sign-in/link/{secret}"
 
     click.echo(run(state, config, work))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from kgpud.dashboard.pods import pod_id
 from kgpud.dashboard.visit import Answer, Page, Redirect, Visit
 from kgpud.errors import Code, UserError
-from kgpud.reasons import ADMIN_RELEASED
 from store.rentals import Which
 
-_SESSIONS, _LINES, _PEOPLE, _RENTALS = 100, 50, 200, 500
+_SESSIONS, _ACTIONS, _LINES, _PEOPLE, _RENTALS = 100, 100, 50, 200, 500
 
 
 async def people(visit: Visit) -> Answer:
@@ -124,16 +123,17 @@ async def confirm_release(visit: Visit) -> Answer:
 
 async def release(visit: Visit) -> Answer:
     """End somebody's rental."""
-    await visit.services.rentals.release(None, pod_id(visit), ADMIN_RELEASED)
+    await visit.services.rentals.force_release(pod_id(visit), visit.account.email)
     return Redirect("/admin/rentals")
 
 
 async def audit(visit: Visit) -> Answer:
-    """List who came in over SSH, and who gave credits to whom; newest first."""
+    """List who came in over SSH, who did what, and who gave credits to whom; newest first."""
     return Page(
         "audit.html",
         {
             "sessions": await visit.services.audit.newest(_SESSIONS),
+            "actions": await visit.services.audit.actions(_ACTIONS),
             "lines": await visit.services.accounts.decided(_LINES),
         },
     )

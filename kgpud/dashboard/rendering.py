@@ -118,6 +118,7 @@ _ENVIRONMENT = jinja2.Environment(
 _ENVIRONMENT.filters.update(
     {
         "when": _when,
+        "action": words.action,
         "bytes": words.size,
         "credits": _credits,
         "day": lambda moment_ms: plot.date(moment_ms // 86_400_000),

@@ -1,7 +1,7 @@
 """What states and events are called, and how long things took. Pure."""
 
 from kgpud import reasons
-from store.records import Event, Rental
+from store.records import Action, ActionKind, Event, Rental
 
 _EVENTS = {
     "created": "rented",
@@ -14,6 +14,20 @@ _EVENTS = {
     "key_rotated": "another key opens it now: {}",
     "session_opened": "somebody came in over ssh ({})",
     "session_closed": "an ssh session ended ({})",
+}
+
+_ACTIONS: dict[ActionKind, str] = {
+    "added": "made the account",
+    "approved": "approved the account",
+    "suspended": "suspended the account",
+    "reinstated": "let the account in again",
+    "deleted": "deleted the account",
+    "changed": "changed the account",
+    "credited": "gave or took credits",
+    "token_issued": "issued a new token",
+    "token_revoked": "revoked the token",
+    "link_made": "made a sign-in link",
+    "released": "ended the rental",
 }
 
 
@@ -31,6 +45,11 @@ def event(happened: Event) -> str:
     if happened.kind == "ended":
         return reasons.sentence(happened.detail)
     return _EVENTS[happened.kind].format(happened.detail)
+
+
+def action(done: Action) -> str:
+    """Say what somebody did."""
+    return _ACTIONS[done.action]
 
 
 def duration(ms: int) -> str:

@@ -2,7 +2,7 @@
 
 from kgpud.errors import Code
 from kgpud.rest.auth import Access
-from kgpud.rest.handlers import admin_pods, admin_users, metrics
+from kgpud.rest.handlers import admin_pods, admin_trail, admin_users, metrics
 from kgpud.rest.route import Handler, Route
 
 
@@ -25,6 +25,7 @@ ADMIN_ROUTES = (
     _route("GET", "/pods", admin_pods.list_all_pods, Code.NOT_FOUND),
     _route("GET", "/pods/{pod_id}", admin_pods.get_any_pod),
     _route("DELETE", "/pods/{pod_id}", admin_pods.release_any_pod),
-    _route("GET", "/sessions", admin_pods.list_sessions, Code.NOT_FOUND),
+    _route("GET", "/actions", admin_trail.list_actions, Code.NOT_FOUND),
+    _route("GET", "/sessions", admin_trail.list_sessions, Code.NOT_FOUND),
     _route("GET", "/metrics", metrics.get_metrics),
 )

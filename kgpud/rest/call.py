@@ -102,6 +102,11 @@ class Call(Generic[B, Q]):
         return self.caller.account
 
     @property
+    def who(self) -> str:
+        """Who calls, as the ledger and the audit trail say it: ``api:ada@example.org``."""
+        return f"api:{self.account.email}"
+
+    @property
     def pod_id(self) -> str:
         """The pod that the path names."""
         return self.path["pod_id"]

@@ -40,7 +40,8 @@ class Site:
         settings, clock = load(self.config), SystemClock()
         async with Database.open(settings.state / statefolder.DATABASE) as db:
             accounts = Accounts(db, clock, trial_credits=0, quota_gpus=0, quota_cpu_pods=0)
-            return f"{self.origin}/sign-in/link/{await SignIns(db, clock, accounts).link(email)}"
+            secret = await SignIns(db, clock, accounts).link(email, "cli:test")
+            return f"{self.origin}/sign-in/link/{secret}"
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ async def test_no_word_of_a_user_is_more_than_a_word(
             audit = await _looked_at(page, f"{site.origin}/admin/audit")
             # They are all there: the client's name, the note, the address.
             assert audit.count("&lt;script&gt;owned") >= 2
+            of_actions = audit.partition('id="actions"')[2].partition("</section>")[0]
+            assert "&gt;&lt;img/src=x/onerror=owned=1&gt;@trusted.example" in of_actions
         await context.close()
         await one.post(f"/pods/{pod_id}/release", (await one.get("/")).csrf)
 

@@ -96,6 +96,14 @@ async def test_maintainers_alone_see_and_decide(site: Site) -> None:
             assert (page.status, "suspended" in page.shown) == (403, True)
             await boss.post(f"/admin/people/{one}", csrf_of_boss, do="reinstate")
             assert "Hello, new" in (await new.get("/")).shown
+        audit = (await boss.get("/admin/audit")).shown
+        for word in (
+            "boss@example.org approved the account new@example.org status pending → approved",
+            "boss@example.org gave or took credits new@example.org credits 100000 → 100500",
+            "boss@example.org suspended the account new@example.org status approved → suspended",
+            "boss@example.org let the account in again new@example.org",
+        ):
+            assert audit.count(word) == 1, audit
 
 
 async def test_a_maintainer_sees_who_rents_what_and_ends_it(site: Site) -> None:
@@ -114,6 +122,8 @@ async def test_a_maintainer_sees_who_rents_what_and_ends_it(site: Site) -> None:
             refused = await one.post(f"/admin/rentals/{pod_id}/release", secret)
             assert refused.status in (403, 404)
         assert pod_id not in (await boss.post(f"/admin/rentals/{pod_id}/release", csrf)).shown
+        audit = (await boss.get("/admin/audit")).shown
+        assert f"boss@example.org ended the rental bob@trusted.example {pod_id}" in audit
         assert "The operator released the rental" in (await bob.get(f"/pods/{pod_id}")).shown
 
 

@@ -46,7 +46,7 @@ class World:
     async def token(self, email: str = "a@example.org") -> str:
         if email not in self._tokens:
             services = self.platform.services
-            account = await services.accounts.add(email, email)
+            account = await services.accounts.add(email, email, who="test")
             await services.accounts.approve(account.account_id, "test")
             self._tokens[email] = await services.tokens.issue(account.account_id)
         return self._tokens[email]

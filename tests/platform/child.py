@@ -127,7 +127,7 @@ async def sign_up(state: Path, email: str = "a@example.org") -> str:
     clock = SystemClock()
     async with Database.open(state / "kgpud.sqlite3") as db:
         accounts = Accounts(db, clock, trial_credits=100_000, quota_gpus=4, quota_cpu_pods=4)
-        account = await accounts.add(email, email)
+        account = await accounts.add(email, email, who="test")
         await accounts.approve(email, "test")
         secret = load_or_create_secret(state / "secret.key")
         return await Tokens(db, clock, secret=secret).issue(account.account_id)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kgpud.errors import UserError
 from kgpud.reasons import is_operators_fault
-from kgpud.rentals import release
+from kgpud.releasing import force
 from store import check
 from store.records import Rental
 from store.rentals import Which
@@ -102,7 +102,7 @@ class Model:
                 ended = await self._world.rentals.release(None, rental.pod_id)
             else:
                 async with self.house.elsewhere() as db:
-                    ended = await release(db, self.house.clock, rental.pod_id, "admin_released")
+                    ended, _ = await force(db, self.house.clock, rental.pod_id, "m")
             assert ended.ended_at is not None
             self._fate.stop(rental.pod_id)
             await self.house.settle()

@@ -22,10 +22,10 @@ async def said(world: World, bearer: str) -> Code | Caller:
 
 
 async def test_trial_credits_come_once(still: World) -> None:
-    account = await still.accounts.add("A@example.org", "A")
+    account = await still.accounts.add("A@example.org", "A", who="test")
     assert (account.status, account.balance) == ("pending", 0)
     with pytest.raises(UserError) as caught:
-        await still.accounts.add("a@EXAMPLE.org", "B")
+        await still.accounts.add("a@EXAMPLE.org", "B", who="test")
     assert (caught.value.code, caught.value.field) == (Code.DUPLICATE, "email")
     for _ in range(2):
         approved = await still.accounts.approve("a@example.org", "m")
@@ -60,7 +60,7 @@ async def test_credits_never_go_below_zero(still: World) -> None:
 
 
 async def test_one_token_lives_per_account(still: World) -> None:
-    account = await still.accounts.add("a@example.org", "A")
+    account = await still.accounts.add("a@example.org", "A", who="test")
     first = await still.tokens.issue(account.account_id)
     assert await said(still, first) == Code.ACCOUNT_PENDING
     account = await still.accounts.approve(account.account_id, "m")

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from kgpud.metering import Ended, Metering
-from kgpud.rentals import release
-from store import keys, rentals
+from kgpud.releasing import force, release
+from store import actions, keys, rentals
 from store.records import Rental
 from tests.manual_clock import START_MS, ManualClock
 from tests.platform.fake_api import FakeApi
@@ -33,7 +33,7 @@ async def test_an_hour_costs_the_price_in_two_lines(still: World, clock: ManualC
         clock.advance(1)
         await still.metering.charge()
     clock.advance(-1)
-    rental = await release(still.db, clock, "p1", "returned")
+    rental, _ = await release(still.db, clock, None, "p1", "returned")
     # The minute that began at the end of the hour is the 61st.
     assert (rental.charged_minutes, rental.cost) == (61, 1016)
     lines = await still.accounts.ledger(account.account_id, 10)
@@ -82,13 +82,15 @@ async def test_a_release_pays_what_was_still_open(still: World, clock: ManualClo
     account = await still.account(credits_=20)
     await runs(still, account.account_id, "p1", price=600)
     clock.advance(61)
-    assert (await release(still.db, clock, "p1", "returned")).cost == 20
+    assert (await release(still.db, clock, None, "p1", "returned"))[0].cost == 20
     await runs(still, account.account_id, "p2", price=600)
     clock.advance(61)
     # What can't be paid had ended it before the release came.
-    rental = await release(still.db, clock, "p2", "returned")
+    rental, _ = await force(still.db, clock, "p2", "m")
     assert (rental.cost, rental.end_reason) == (0, "out_of_credits")
     assert rental.ended_at == clock.now_ms() - 61_000
+    async with still.db.reading() as rx:
+        assert "released" not in {done.action for done, _ in await actions.newest(rx, 10)}
     await still.sound()
 
 
@@ -102,7 +104,7 @@ async def test_a_clock_set_back_takes_no_minute_twice(still: World, clock: Manua
     clock.advance(60)
     await still.metering.charge()
     assert (await still.row("p1")).charged_minutes == 3
-    rental = await release(still.db, clock, "p1", "returned")
+    rental, _ = await release(still.db, clock, None, "p1", "returned")
     assert rental.charged_minutes == 3
     await still.sound()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kgpud.clock import Moment
-from kgpud.rentals import release
+from kgpud.releasing import force
 from store.db import Database
 from tests.manual_clock import ManualClock
 from tests.platform.fake_api import FakeApi
@@ -137,7 +137,7 @@ async def test_set_before_another_process_releases(
     await world.metering.charge()
     clock.step(HOUR)
     async with Database.open(tmp_path / "kgpud.sqlite3") as db:
-        assert (await release(db, clock, pod_id, "admin_released")).charged_minutes == 2
+        assert (await force(db, clock, pod_id, "test"))[0].charged_minutes == 2
     await world.metering.charge()
     await tick(world, clock)
     await world.sound()

@@ -10,7 +10,7 @@ import pytest
 from kgpud.cluster import manifests
 from kgpud.cluster.manifests import Installation
 from kgpud.errors import Code, UserError
-from kgpud.rentals import release
+from kgpud.releasing import force
 from kgpud.renting import choose_key
 from store import keys, rentals
 from store.records import Rental
@@ -141,7 +141,7 @@ async def test_what_another_process_ended_is_cut_and_deleted(
 ) -> None:
     account = (await world.account()).account_id
     pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
-    await release(world.db, clock, pod_id, "admin_released")
+    await force(world.db, clock, pod_id, "test")
     assert world.cuts == []
     await tick(world, clock)
     assert (pod_id, "admin_released") in world.cuts

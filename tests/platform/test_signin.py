@@ -23,7 +23,10 @@ async def test_a_link_lasts_a_quarter_of_an_hour(
     still: World, sign_ins: SignIns, clock: ManualClock
 ) -> None:
     await still.account()
-    good, late = await sign_ins.link("a@example.org"), await sign_ins.link("a@example.org")
+    good, late = (
+        await sign_ins.link("a@example.org", "test"),
+        await sign_ins.link("a@example.org", "test"),
+    )
     clock.advance(15 * 60 - 1)
     assert await sign_ins.by_link(good)
     clock.advance(1)
@@ -35,7 +38,7 @@ async def test_a_browser_is_forgotten_after_half_a_day_unused(
     still: World, sign_ins: SignIns, clock: ManualClock
 ) -> None:
     await still.account()
-    browser = await sign_ins.by_link(await sign_ins.link("a@example.org"))
+    browser = await sign_ins.by_link(await sign_ins.link("a@example.org", "test"))
     for _ in range(3):
         clock.advance(11 * _HOUR)
         assert await sign_ins.account(browser) is not None
@@ -47,7 +50,7 @@ async def test_an_open_page_that_nobody_uses_keeps_nobody_signed_in(
     still: World, sign_ins: SignIns, clock: ManualClock
 ) -> None:
     await still.account()
-    browser = await sign_ins.by_link(await sign_ins.link("a@example.org"))
+    browser = await sign_ins.by_link(await sign_ins.link("a@example.org", "test"))
     for _ in range(11):
         clock.advance(_HOUR)
         assert await sign_ins.account(browser, in_use=False) is not None
@@ -59,7 +62,7 @@ async def test_a_browser_is_forgotten_after_a_week(
     still: World, sign_ins: SignIns, clock: ManualClock
 ) -> None:
     await still.account()
-    browser = await sign_ins.by_link(await sign_ins.link("a@example.org"))
+    browser = await sign_ins.by_link(await sign_ins.link("a@example.org", "test"))
     for _ in range(16):
         clock.advance(10 * _HOUR)
         assert await sign_ins.account(browser) is not None
@@ -71,10 +74,10 @@ async def test_the_store_has_no_secret_and_no_leftovers(
     still: World, sign_ins: SignIns, clock: ManualClock
 ) -> None:
     await still.account()
-    await sign_ins.link("a@example.org")
-    await sign_ins.by_link(await sign_ins.link("a@example.org"))
+    await sign_ins.link("a@example.org", "test")
+    await sign_ins.by_link(await sign_ins.link("a@example.org", "test"))
     clock.advance(8 * 24 * _HOUR)
-    browser = await sign_ins.by_link(await sign_ins.link("a@example.org"))
+    browser = await sign_ins.by_link(await sign_ins.link("a@example.org", "test"))
     async with still.db.reading() as rx:
         links = await rx.rows("SELECT * FROM sign_in_links")
         browsers = await rx.rows("SELECT * FROM sign_ins")
@@ -90,7 +93,7 @@ async def test_of_many_who_use_a_link_at_once_one_is_signed_in(
     still: World, sign_ins: SignIns
 ) -> None:
     await still.account()
-    link = await sign_ins.link("a@example.org")
+    link = await sign_ins.link("a@example.org", "test")
     tried = await asyncio.gather(
         *(sign_ins.by_link(link) for _ in range(10)), return_exceptions=True
     )
@@ -149,8 +152,8 @@ async def test_an_address_that_the_provider_changed_keeps_its_account(
 
 async def test_who_was_suspended_is_not_approved_by_signing_in_again(still: World) -> None:
     sign_ins = SignIns(still.db, still.clock, still.accounts, approved_domains=("example.org",))
-    account = await still.accounts.add("ada@example.org", "Ada")
-    link = await sign_ins.link("ada@example.org")
+    account = await still.accounts.add("ada@example.org", "Ada", who="test")
+    link = await sign_ins.link("ada@example.org", "test")
     await still.accounts.suspend(account.account_id, "test")
     browser = await sign_ins.by_identity(_who("ada", "ada@example.org"))
     by_link = await sign_ins.by_link(link)

@@ -50,7 +50,7 @@ class World:
 
     async def account(self, email: str = "a@example.org", credits_: int = 100_000) -> Account:
         """Return a new approved account with so many credits."""
-        account = await self.accounts.add(email, email)
+        account = await self.accounts.add(email, email, who="test")
         await self.accounts.approve(account.account_id, "test")
         change = credits_ - 100_000
         if change:

@@ -157,7 +157,7 @@ async def signed_up(config: Path) -> str:
             quota_gpus=settings.quota_gpus,
             quota_cpu_pods=settings.quota_cpu_pods,
         )
-        await accounts.add(EMAIL, "")
+        await accounts.add(EMAIL, "", who="a test")
         account = await accounts.approve(EMAIL, who="a test")
         secret = load_or_create_secret(settings.state / statefolder.SECRET)
         return await Tokens(db, clock, secret=secret).issue(account.account_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from .maintainer import Maintainer
 from .platform import Platform
 
 
@@ -50,3 +51,10 @@ def plain_logs() -> Iterator[None]:
 async def platform(kubeconfig: Path, tmp_path: Path) -> AsyncIterator[Platform]:
     async with Platform.on(kubeconfig, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+async def maintainer(platform: Platform) -> Maintainer:
+    user = await platform.user(email="grace@example.org")
+    await platform.accounts.change(user.account_id, "test", role="maintainer")
+    return Maintainer(platform, user)

@@ -148,7 +148,7 @@ class Platform:
         email = email or f"user{len(self._users)}@example.org"
         if email in self._users:
             return self._users[email]
-        account = await self.accounts.add(email, "Test")
+        account = await self.accounts.add(email, "Test", who="test")
         if approved:
             await self.accounts.approve(email, "test")
             if credits_left != 100_000:

@@ -1,37 +1,11 @@
 """What maintainers do over REST: everything that the command line does."""
 
-from typing import Any
-
 import pytest
 
 from store.records import Session
 
-from .client import Reply
-from .platform import Platform, User
-
-
-class Maintainer:
-    """A maintainer, and calls with their token."""
-
-    def __init__(self, platform: Platform, user: User) -> None:
-        self.platform, self.user = platform, user
-
-    async def call(self, method: str, path: str, body: Any = None) -> Reply:
-        return await self.platform.api.call(
-            method, f"/v1/admin{path}", token=self.user.token, body=body
-        )
-
-    async def done(self, method: str, path: str, body: Any = None) -> Any:
-        reply = await self.call(method, path, body)
-        assert reply.status == 200, reply.body
-        return reply.body
-
-
-@pytest.fixture
-async def maintainer(platform: Platform) -> Maintainer:
-    user = await platform.user(email="grace@example.org")
-    await platform.accounts.change(user.account_id, "test", role="maintainer")
-    return Maintainer(platform, user)
+from .maintainer import Maintainer
+from .platform import Platform
 
 
 async def test_an_account_from_its_first_day(platform: Platform, maintainer: Maintainer) -> None:

@@ -52,7 +52,7 @@ async def test_nobody_signs_in_to_a_deleted_account(platform: Platform) -> None:
     services = platform.services
     user = await platform.user()
     sign_ins = SignIns(platform.db, services.clock, services.accounts)
-    links = [await sign_ins.link(user.email) for _ in range(2)]
+    links = [await sign_ins.link(user.email, "test") for _ in range(2)]
     browser = await sign_ins.by_link(links[0])
     assert await sign_ins.account(browser) is not None
     await services.rentals.delete_account(user.account_id, "test")
@@ -65,7 +65,7 @@ async def test_nobody_signs_in_to_a_deleted_account(platform: Platform) -> None:
             await way
         assert refused.value.code is Code.SIGN_IN_FAILED
     # Nor do old ways in come back with the account.
-    link = await sign_ins.link(other := (await platform.user()).email)
+    link = await sign_ins.link(other := (await platform.user()).email, "test")
     await services.rentals.delete_account(other, "test")
     await services.accounts.reinstate(other, "test")
     with pytest.raises(UserError, match="used already"):

@@ -4,10 +4,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.protocols import SessionClosed
 
+from .maintainer import Maintainer
 from .platform import Platform
-from .test_admin import Maintainer, maintainer
-
-__all__ = ["maintainer"]
 
 Samples = dict[tuple[str, ...], float]
 

@@ -71,6 +71,7 @@ LINE = (
     "INSERT INTO ledger (account_id, at, kind, amount, balance_after, pod_id, hour, minutes, who,"
 )
 LINE += " note) VALUES "
+ACTION = "INSERT INTO actions (at, who, action, account_id, pod_id, detail) VALUES "
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,14 @@ LINE += " note) VALUES "
         (
             "UPDATE rentals SET key_generation = 2 WHERE pod_id = 'live'",
             "rental live: 1 live keys, of generation 1, should be 2",
+        ),
+        (
+            ACTION + "(1, 't', 'released', 'acct_2', 'back', '')",
+            "action 1: released rental back of acct_2, which is of acct_1",
+        ),
+        (
+            ACTION + "(1, 't', 'released', 'acct_1', 'live', '')",
+            "action 1: released rental live of acct_1, which is of acct_1 and live",
         ),
         ("UPDATE keys SET pod_id = 'nobody' WHERE pod_id = 'back'", "keys row 2: refers to no row"),
     ],

@@ -4,7 +4,6 @@ from typing import Any
 
 from kgpud.clock import rfc3339
 from kgpud.errors import Code, UserError
-from kgpud.reasons import ADMIN_RELEASED
 from kgpud.rest.call import Call
 from kgpud.rest.shapes.admin import (
     CreditChange,
@@ -35,7 +34,7 @@ async def add_user(call: Call[NewUser]) -> User:
     """Make an account. It is pending until it is approved."""
     body = call.body
     name = body.name or body.email.partition("@")[0]
-    return _user(await call.services.accounts.add(body.email, name, body.role))
+    return _user(await call.services.accounts.add(body.email, name, body.role, who=call.who))
 
 
 async def get_user(call: Call) -> User:
@@ -49,7 +48,7 @@ async def change_user(call: Call[UserChange]) -> User:
         await _somebody_else(call)
     changed = await call.services.accounts.change(
         call.path["user"],
-        _who(call),
+        call.who,
         quota_gpus=call.body.quota_gpus,
         quota_cpu_pods=call.body.quota_cpu_pods,
         role=call.body.role,
@@ -59,7 +58,7 @@ async def change_user(call: Call[UserChange]) -> User:
 
 async def approve_user(call: Call) -> User:
     """Let an account in, with the trial credits if it never had them."""
-    return _user(await call.services.accounts.approve(call.path["user"], _who(call)))
+    return _user(await call.services.accounts.approve(call.path["user"], call.who))
 
 
 async def suspend_user(call: Call[Suspension]) -> User:
@@ -70,17 +69,17 @@ async def suspend_user(call: Call[Suspension]) -> User:
     """
     await _somebody_else(call)
     services = call.services
-    account = await services.accounts.suspend(call.path["user"], _who(call))
+    account = await services.accounts.suspend(call.path["user"], call.who)
     if call.body.release:
         for rental in await services.rentals.list(Which(account.account_id, active=True)):
-            await services.rentals.release(None, rental.pod_id, ADMIN_RELEASED)
+            await services.rentals.force_release(rental.pod_id, call.who)
         account = await services.accounts.find(account.account_id)
     return _user(account)
 
 
 async def reinstate_user(call: Call) -> User:
     """Let a suspended account in again, with its token; a deleted one has none any more."""
-    return _user(await call.services.accounts.reinstate(call.path["user"], _who(call)))
+    return _user(await call.services.accounts.reinstate(call.path["user"], call.who))
 
 
 async def delete_user(call: Call) -> User:
@@ -93,7 +92,7 @@ async def delete_user(call: Call) -> User:
     """
     await _somebody_else(call)
     services = call.services
-    account = await services.rentals.delete_account(call.path["user"], _who(call))
+    account = await services.rentals.delete_account(call.path["user"], call.who)
     if services.transit is not None:
         await services.transit.objects.purge(account.account_id)
     return _user(account)
@@ -103,7 +102,7 @@ async def credit_user(call: Call[CreditChange]) -> Credited:
     """Top up an account, or take back what was given by mistake."""
     body = call.body
     line = await call.services.accounts.credit(
-        call.path["user"], body.amount, who=_who(call), note=body.note
+        call.path["user"], body.amount, who=call.who, note=body.note
     )
     return Credited(
         id=line.id,
@@ -119,14 +118,14 @@ async def credit_user(call: Call[CreditChange]) -> Credited:
 async def issue_token(call: Call) -> NewToken:
     """Mint a new token for an account. The old one is dead from then on."""
     account = await _named(call)
-    token = await call.services.tokens.issue(account.account_id)
+    token = await call.services.tokens.issue(account.account_id, call.who)
     return NewToken(user_id=account.account_id, token=token)
 
 
 async def revoke_token(call: Call) -> TokenRevoked:
     """Revoke an account's token, and give it no other."""
     account = await _named(call)
-    revoked = await call.services.tokens.revoke(account.account_id)
+    revoked = await call.services.tokens.revoke(account.account_id, call.who)
     return TokenRevoked(user_id=account.account_id, revoked=revoked)
 
 
@@ -137,10 +136,6 @@ async def _named(call: Call[Any, Any]) -> Account:
 async def _somebody_else(call: Call[Any, Any]) -> None:
     if (await _named(call)).account_id == call.account.account_id:
         raise UserError(Code.CONFLICT, "this is your own account: have another maintainer do that")
-
-
-def _who(call: Call[Any, Any]) -> str:
-    return f"api:{call.account.email}"
 
 
 def _user(account: Account) -> User:

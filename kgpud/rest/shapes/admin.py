@@ -7,7 +7,7 @@ from pydantic import Field
 from kgpud.rest.shapes.base import Answer, Body, Flag, Time
 from kgpud.rest.shapes.pages import PageQuery
 from kgpud.rest.shapes.pods import Pod
-from store.records import AccountStatus, LedgerKind, Phase, Role
+from store.records import AccountStatus, ActionKind, LedgerKind, Phase, Role
 
 _ADA = "ada@example.org"
 _USER_ID = "acct_5f3c9a2b7d1e4806"
@@ -168,6 +168,54 @@ class AnyPodQuery(PageQuery):
     """Only rentals in this phase."""
     active: Flag | None = None
     """True: only rentals that have not ended; false: only those that have."""
+
+
+class Action(Answer):
+    """What a maintainer or operator did to an account, or to a rental of it."""
+
+    id: int
+    at: Time
+    who: str
+    """Who did it: `api:` or nothing before a maintainer's address, `cli:` before an operator's
+    login name, `domain` before an address's domain that the configuration approves."""
+    action: ActionKind
+    user_id: str
+    """Whom it was done to."""
+    email: str
+    pod_id: str | None
+    """The rental that was `released`."""
+    detail: str
+    """What it changed, if there is more to say: each value before and after."""
+
+    examples = (
+        {
+            "id": 7,
+            "at": "2026-05-25T21:45:11.000Z",
+            "who": "api:grace@example.org",
+            "action": "approved",
+            "user_id": _USER_ID,
+            "email": _ADA,
+            "pod_id": None,
+            "detail": "status pending -> approved, credits 0 -> 100000",
+        },
+        {
+            "id": 9,
+            "at": "2026-05-25T23:10:40.000Z",
+            "who": "cli:root",
+            "action": "released",
+            "user_id": _USER_ID,
+            "email": _ADA,
+            "pod_id": "gpu-rent-1779745883-ab12cd",
+            "detail": "",
+        },
+    )
+
+
+class ActionQuery(PageQuery):
+    """The parameters of the list of what was done."""
+
+    user: UserName | None = None
+    """Only to this account or its rentals: an id or an e-mail address."""
 
 
 class Session(Answer):
