@@ -8,7 +8,7 @@ from kgpud.errors import Code, UserError
 from kgpud.metering import Ended, close_rental
 from kgpud.reasons import ADMIN_RELEASED
 from store import accounts, actions, objects, rentals, signins, tokens
-from store.db import Database
+from store.db import Connection, Database
 from store.records import Account
 from store.rentals import Which
 
@@ -32,17 +32,21 @@ async def delete(
             raise UserError(Code.NOT_FOUND, "there is no such account")
         if account.status == "deleted":
             return account, []
-        account_id, was = account.account_id, account.status
-        await accounts.delete(tx, account_id, now)
-        await tokens.revoke(tx, account_id, now)
-        await signins.end_all(tx, account_id)
-        await signins.take_links_back(tx, account_id)
-        live = await rentals.newest(tx, Which(account_id, active=True))
-        ended = [await close_rental(tx, one, now, ADMIN_RELEASED, now) for one in live]
-        await objects.end_all(tx, account_id, now)
-        detail = f"status {was} -> deleted, {len(ended)} live rentals ended"
-        await actions.add(tx, "deleted", who, account_id, detail, at=now)
-        account = await accounts.find(tx, account_id)
-        assert account is not None
-    log.info("account.deleted", account=account_id, who=who)
-    return account, ended
+        ended = await _end_all(tx, account.account_id, now)
+        detail = f"status {account.status} -> deleted, {len(ended)} live rentals ended"
+        await actions.add(tx, "deleted", who, account.account_id, detail, at=now)
+        deleted = await accounts.find(tx, account.account_id)
+        assert deleted is not None
+    log.info("account.deleted", account=deleted.account_id, who=who)
+    return deleted, ended
+
+
+async def _end_all(tx: Connection, account_id: str, now: int) -> list[Ended]:
+    await accounts.delete(tx, account_id, now)
+    await tokens.revoke(tx, account_id, now)
+    await signins.end_all(tx, account_id)
+    await signins.take_links_back(tx, account_id)
+    live = await rentals.newest(tx, Which(account_id, active=True))
+    ended = [await close_rental(tx, one, now, ADMIN_RELEASED, now) for one in live]
+    await objects.end_all(tx, account_id, now)
+    return ended

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from store.db import Connection
+from store.db import Connection, Row
 from store.records import Action, ActionKind
 
 
@@ -37,18 +37,16 @@ async def newest(
         " ORDER BY x.id DESC LIMIT ?3",
         (account_id, before, limit),
     )
-    return [
-        (
-            Action(
-                id=row["id"],
-                at=row["at"],
-                who=row["who"],
-                action=row["action"],
-                account_id=row["account_id"],
-                pod_id=row["pod_id"],
-                detail=row["detail"],
-            ),
-            str(row["email"]),
-        )
-        for row in rows
-    ]
+    return [(_action(row), str(row["email"])) for row in rows]
+
+
+def _action(row: Row) -> Action:
+    return Action(
+        id=row["id"],
+        at=row["at"],
+        who=row["who"],
+        action=row["action"],
+        account_id=row["account_id"],
+        pod_id=row["pod_id"],
+        detail=row["detail"],
+    )

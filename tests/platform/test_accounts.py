@@ -9,7 +9,7 @@ import pytest
 
 from kgpud.errors import Code, UserError
 from kgpud.tokens import Caller, load_or_create_secret
-from store import ledger
+from store import actions, ledger
 from tests.manual_clock import ManualClock
 from tests.platform.world import World
 
@@ -128,6 +128,18 @@ async def test_trial_credits_come_once_whoever_writes_them(still: World) -> None
         for _ in range(10):
             group.create_task(still.accounts.approve(account.email, "m"))
     assert (await still.accounts.find(account.email)).balance == 100_000
+
+
+async def test_of_many_who_approve_at_once_one_is_on_record(still: World) -> None:
+    account = await still.accounts.add("a@example.org", "A", who="m")
+    async with asyncio.TaskGroup() as group:
+        for number in range(10):
+            group.create_task(still.accounts.approve(account.email, f"m{number}"))
+    async with still.db.reading() as rx:
+        done = [one.action for one, _ in await actions.newest(rx, 20)]
+    assert done == ["approved", "added"]
+    (trial,) = await still.accounts.ledger(account.account_id, 5)
+    assert trial.kind == "trial"
 
 
 async def test_who_moved_credits_and_why_is_in_the_ledger(still: World) -> None:
