@@ -14,7 +14,8 @@ from kgpud.handover.wire import Message, Wire, WireClosed
 
 log = structlog.get_logger()
 
-_GREETING_SECONDS = 10.0
+# Whoever is given up loses its sessions, so it may be slow: a machine that swaps.
+_GREETING_SECONDS = 30.0
 # After their drain: a farewell to their clients, and the hanging up of what runs in the pods.
 _FAREWELL_SECONDS = 40.0
 
@@ -151,7 +152,10 @@ class Elders:
         try:
             async with asyncio.timeout(_GREETING_SECONDS):
                 await elder.greet()
-        except (WireClosed, TimeoutError):
+        except WireClosed:
+            # It ended while we started, with the last of its sessions.
+            self._drop(elder)
+        except TimeoutError:
             log.warning("handover.elder_silent")
             self._drop(elder)
 

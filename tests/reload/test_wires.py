@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
 from kgpud.address import Address
@@ -216,7 +217,9 @@ async def test_a_successor_whose_elder_was_gone_when_greeted_says_so_to_nobody()
     ours, theirs = pair()
     theirs.close()
     elders = Elders([ours])
-    assert await elders.greet() == []
+    with capture_logs() as logs:
+        assert await elders.greet() == []
+    assert [entry["log_level"] for entry in logs] == ["info"]
     with socket.socket() as unused:
         listening = Listening(unused, Address("127.0.0.1", 0))
         inherited = Inherited(Path(), listening, listening, -1, [ours])
