@@ -57,6 +57,8 @@ async def test_replies_that_nobody_reads_stop_the_requests(tmp_path: Path) -> No
         assert transport is not None
         # Little in the kernel, so that little is enough.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        theirs = client._writer.get_extra_info("socket")
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sent = 40_000
         for _ in range(sent):
             client.put(global_request(b"keepalive@openssh.com"))

@@ -178,7 +178,7 @@ async def test_a_slow_pod_holds_the_client_back(tmp_path: Path, cipher: str) -> 
         async with asyncio.timeout(60):
             await session.closed.wait()
         assert session.out == hashlib.sha256(data).hexdigest().encode()
-        assert 0 < most <= WINDOW
+        assert most <= WINDOW
 
 
 async def test_a_client_that_vanishes_in_mid_transfer(tmp_path: Path, cipher: str) -> None:
