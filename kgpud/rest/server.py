@@ -164,9 +164,10 @@ class Runner(web.AppRunner):
 
         What takes longer than `seconds` is cancelled. `cleanup` must follow, and ends the rest.
         """
+        self._stop_accepting()
+        await asyncio.sleep(_TICK_SECONDS)  # what was accepted in this turn
         for site in list(self.sites):
             await site.stop()
-        await asyncio.sleep(_TICK_SECONDS)  # what was accepted in this turn
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_until(self._all_have_spoken), _FIRST_WORD_SECONDS)
         with contextlib.suppress(TimeoutError):
@@ -178,6 +179,18 @@ class Runner(web.AppRunner):
                 if not connection.lasts:
                     seconds = _TICK_SECONDS if connection.streams else _CANCEL_SECONDS
                     ends.create_task(connection.end(seconds))
+
+    def _stop_accepting(self) -> None:
+        """Leave whoever connects from now on in the queue, while the servers are still open.
+
+        asyncio forgets a connection, open and unread, that it accepted in the turn in which its
+        server is closed (`base_events.Server._attach`).
+        """
+        loop = asyncio.get_running_loop()
+        for site in self.sites:
+            server = site._server  # noqa: SLF001
+            for sock in server.sockets if isinstance(server, asyncio.Server) else ():
+                loop.remove_reader(sock.fileno())
 
     def _all_have_spoken(self) -> bool:
         return not any(connection.fresh for connection in self._connections())
