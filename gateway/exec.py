@@ -30,6 +30,12 @@ SIGNALS = frozenset({"HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})
 BROKEN_PIPE = "PIPE"
 
 
+def hangup(nonce: str, *, tty: bool, spare: bool) -> list[str]:
+    """Return the argv that ends a command; what may not be spared is not waited for as long."""
+    grace = HANGUP_GRACE_SECONDS if spare else KILL_GRACE_SECONDS
+    return wrapper.hangup(nonce, tty=tty, grace_seconds=grace, spare=spare)
+
+
 class Exec:
     """A running command. Made by `Executor.start`."""
 
@@ -128,9 +134,7 @@ class Exec:
         The stream goes last: a runtime that loses it may kill the wrapper, always so in v4. Without
         a terminal its children live on then, and nobody finds them.
         """
-        grace = HANGUP_GRACE_SECONDS if spare else KILL_GRACE_SECONDS
-        argv = wrapper.hangup(self.nonce, tty=self.tty, grace_seconds=grace, spare=spare)
-        fate = await self._beside.hang_up(argv)
+        fate = await self._beside.hang_up(hangup(self.nonce, tty=self.tty, spare=spare))
         self.leave()
         orphaned = fate is Fate.NOT_FOUND and not self.tty
         return Fate.UNKNOWN if orphaned else fate

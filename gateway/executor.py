@@ -10,7 +10,7 @@ from gateway import wrapper
 from gateway.beside import SECONDS, Beside, ExecLost, Fate
 from gateway.buffers import Incoming
 from gateway.dialling import Unreached, connect
-from gateway.exec import HANGUP_GRACE_SECONDS, KILL_GRACE_SECONDS, Exec
+from gateway.exec import HANGUP_GRACE_SECONDS, Exec, hangup
 from gateway.link import Link, LinkRefused
 from gateway.outcome import ExecRefused, ExecUnreachable, Sink
 from gateway.protocols import ApiServerSource, NoApiServer, PodRef
@@ -74,9 +74,7 @@ class Executor:
 
     async def _end_unseen(self, pod: PodRef, command: wrapper.Command, nonce: str) -> Fate:
         """End what may have begun. If there is nothing, it may have been on its way: look again."""
-        spare = command.kind is not wrapper.Kind.ARGV
-        grace = HANGUP_GRACE_SECONDS if spare else KILL_GRACE_SECONDS
-        argv = wrapper.hangup(nonce, tty=command.tty, grace_seconds=grace, spare=spare)
+        argv = hangup(nonce, tty=command.tty, spare=command.kind is not wrapper.Kind.ARGV)
         beside = self._beside(pod)
         fate = await beside.hang_up(argv)
         if fate is Fate.NOT_FOUND:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from kgpud.dashboard import rentform
 from kgpud.dashboard.visit import Answer, Page, Redirect, Visit
 from kgpud.errors import UserError
-from kgpud.rentals import Rented, RentRequest
+from kgpud.rentals import Rented
+from kgpud.rest.handlers.pods import wish
 from kgpud.rest.shapes.pods import Rent
 from store.db import Connection
 
@@ -46,17 +47,7 @@ async def _rent(visit: Visit, wanted: Rent) -> Answer:
         async def keep(tx: Connection, rented: Rented) -> None:
             await once.keep(tx, rented.rental.pod_id)
 
-        request = RentRequest(
-            name=wanted.name,
-            image=wanted.image or visit.services.default_image,
-            gpu_model=wanted.gpu_model,
-            gpu_count=wanted.gpu_count,
-            cpu=wanted.cpu,
-            memory=wanted.memory,
-            ephemeral_storage_gib=wanted.ephemeral_storage_gib,
-            env=wanted.env,
-            ssh_pubkey=wanted.ssh_pubkey,
-        )
+        request = wish(visit.services, wanted)
         rented = await visit.services.rentals.rent(account_id, request, keep)
     if rented.private_key is None:
         return Redirect(f"/pods/{rented.rental.pod_id}")

@@ -52,18 +52,7 @@ async def rent_pod(call: Call[Rent]) -> Rented:
 
     It is billed by the minute once its container runs. Wait for `ready`, then use ssh or exec.
     """
-    body = call.body
-    request = RentRequest(
-        name=body.name,
-        image=body.image or call.services.default_image,
-        gpu_model=body.gpu_model,
-        gpu_count=body.gpu_count,
-        cpu=body.cpu,
-        memory=body.memory,
-        ephemeral_storage_gib=body.ephemeral_storage_gib,
-        env=body.env,
-        ssh_pubkey=body.ssh_pubkey,
-    )
+    request = wish(call.services, call.body)
     async with call.once() as once:
         if once.answer is not None:
             return Rented.model_validate_json(once.answer)
@@ -74,6 +63,21 @@ async def rent_pod(call: Call[Rent]) -> Rented:
 
         rented = await call.services.rentals.rent(call.account.account_id, request, keep)
         return _rented(call.services, rented)
+
+
+def wish(services: Services, body: Rent) -> RentRequest:
+    """Return what a body asks for, with the default image where it names none."""
+    return RentRequest(
+        name=body.name,
+        image=body.image or services.default_image,
+        gpu_model=body.gpu_model,
+        gpu_count=body.gpu_count,
+        cpu=body.cpu,
+        memory=body.memory,
+        ephemeral_storage_gib=body.ephemeral_storage_gib,
+        env=body.env,
+        ssh_pubkey=body.ssh_pubkey,
+    )
 
 
 async def get_pod(call: Call[None, WaitQuery]) -> Pod:
