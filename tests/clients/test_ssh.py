@@ -2,33 +2,15 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.dev import Pod, eventually
+from tests.e2e.dev import Pod
 from tests.e2e.library import connected
+from tests.e2e.multiplexing import master
 
 from .shows import shows
-
-
-@contextmanager
-def master(image: Pod) -> Iterator[str]:
-    """Hold one connection; what is yielded is the option with which a client joins it."""
-    # Short: a socket's path has 107 bytes.
-    path = Path(f"/tmp/kgpud-cm-{os.getpid()}")
-    process = subprocess.Popen(image.argv("-M", "-N", f"-S{path}"), stdin=subprocess.DEVNULL)
-    try:
-        eventually(path.exists)
-        yield f"-S{path}"
-    finally:
-        # Not SIGTERM: this ssh may sleep over it until its next packet.
-        process.kill()
-        process.wait(10)
-        path.unlink(missing_ok=True)
 
 
 @shows("ssh", "every exit code from 0 to 255")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from .dev import Pod, eventually, make_key, rent
+from .multiplexing import master
 from .terminal import Terminal
 
 
@@ -123,18 +124,9 @@ def test_only_language_and_terminal_variables_pass(pod: Pod) -> None:
 
 
 def test_ten_sessions_on_one_connection(pod: Pod) -> None:
-    # Short: a socket's path has 107 bytes.
-    path = f"/tmp/kgpud-ten-{os.getpid()}"
-    master = subprocess.Popen(pod.argv("-M", "-N", f"-S{path}"), stdin=subprocess.DEVNULL)
-    try:
-        eventually(lambda: os.path.exists(path))
-        many = [pod.start(f"-S{path}", f"sleep 0.3; exit {n}") for n in range(10)]
+    with master(pod) as shared:
+        many = [pod.start(shared, f"sleep 0.3; exit {n}") for n in range(10)]
         assert [(one.communicate(), one.returncode)[1] for one in many] == list(range(10))
-    finally:
-        # Not SIGTERM: this ssh may sleep over it until its next packet.
-        master.kill()
-        master.wait(10)
-        os.unlink(path)
 
 
 def test_an_interactive_shell(pod: Pod) -> None:
