@@ -54,7 +54,10 @@ def observe(rental: Rental, pod: PodState, now: int) -> Observed:
 
 
 def _laid_over(rental: Rental, pod: PodState, now: int) -> Rental:
-    """Return a live rental with what was seen of its pod."""
+    """Return a live rental with what was seen of its pod.
+
+    A pod that was seen is the answer to its creation, whatever became of that one's own.
+    """
     if rental.started_at is None:
         started = _within(pod.started_at, rental.made_at, now)
         rental = replace(rental, started_at=started, stepped_before_start_ms=rental.stepped_ms)
@@ -63,6 +66,7 @@ def _laid_over(rental: Rental, pod: PodState, now: int) -> Rental:
         finished = _within(pod.finished_at, rental.ran_since, now)
     return replace(
         rental,
+        create_acked_at=now if rental.create_acked_at is None else rental.create_acked_at,
         finished_at=finished,
         ready=pod.ready,
         ready_at=now if pod.ready and rental.ready_at is None else rental.ready_at,

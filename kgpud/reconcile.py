@@ -66,7 +66,7 @@ class Reconcile:
         self._lost_reason = lost_reason
         self._placement = placement or Placement()
         self._node_loss = NodeLoss(db, clock, view, rentals, self._placement)
-        self._starting = Starting(db, clock, cluster, view, rentals, life)
+        self._starting = Starting(db, clock, cluster, rentals, life)
         self._adopting = Adopting(db, clock)
         # The pods whose news are being taken, and are not in the view yet.
         self._arriving: frozenset[str] = frozenset()

@@ -7,7 +7,6 @@ from kgpud.cluster.client import Cluster
 from kgpud.cluster.errors import ClusterError
 from kgpud.cluster.pods import PULLING, STAGES, STARTING
 from kgpud.cluster.pulls import is_pulling
-from kgpud.cluster.view import ClusterView
 from kgpud.life_settings import Life
 from kgpud.reasons import START_FAILED
 from kgpud.rentals import Rentals
@@ -32,14 +31,12 @@ class Starting:
         db: Database,
         clock: Clock,
         cluster: Cluster,
-        view: ClusterView,
         rentals: Rentals,
         life: Life,
     ) -> None:
         self._db = db
         self._clock = clock
         self._cluster = cluster
-        self._view = view
         self._rentals = rentals
         self._life = life
         self._asked: dict[str, int] = {}
@@ -60,8 +57,8 @@ class Starting:
                 await self._rentals.end(rental.pod_id, START_FAILED + reason, still=self._is_late)
 
     def _was_cut_off(self, rental: Rental, now: int) -> bool:
-        acked = rental.create_acked_at is not None or rental.pod_id in self._view.pods
-        return not acked and now - rental.made_at > CREATE_DEADLINE_MS
+        waited = now - rental.made_at
+        return rental.create_acked_at is None and waited > CREATE_DEADLINE_MS
 
     def _is_late(self, rental: Rental, now: int) -> bool:
         late = now - rental.made_at > self._life.start_seconds * 1000

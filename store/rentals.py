@@ -221,12 +221,12 @@ async def set_generation(conn: Connection, pod_id: str, generation: int) -> None
 async def save_observed(conn: Connection, rentals: Sequence[Rental]) -> None:
     """Write what was seen of the pods; ends and bills are left alone."""
     await conn.run_many(
-        "UPDATE rentals SET started_at = ?, ready_at = ?, finished_at = ?, ready = ?, node = ?,"
-        " pending_reason = ?, stepped_before_start_ms = ? WHERE pod_id = ?",
+        "UPDATE rentals SET create_acked_at = ?, started_at = ?, ready_at = ?, finished_at = ?,"
+        " ready = ?, node = ?, pending_reason = ?, stepped_before_start_ms = ? WHERE pod_id = ?",
         [
             (
-                *(r.started_at, r.ready_at, r.finished_at, r.ready, r.node, r.pending_reason),
-                *(r.stepped_before_start_ms, r.pod_id),
+                *(r.create_acked_at, r.started_at, r.ready_at, r.finished_at, r.ready, r.node),
+                *(r.pending_reason, r.stepped_before_start_ms, r.pod_id),
             )
             for r in rentals
         ],

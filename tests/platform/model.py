@@ -279,7 +279,10 @@ class Model:
         if ran is None or rental.started_at is None:
             # It never ran, or its end was accepted before anybody saw it run.
             assert (rental.charged_minutes, rental.started_at) == (0, None)
-            assert ran is None or rental.ended_at is not None or not self.house.sees
+            if ran is not None and rental.ended_at is None and self.house.sees:
+                # Nobody saw its pod come and go, and its creation may still land.
+                assert ran.untold, (rental, ran)
+                assert rental.create_acked_at is None, (rental, ran)
             return
         most = ran.minutes(self.house.passed)
         if rental.ended_at is not None and (ran.untold or not self.house.sees):

@@ -46,6 +46,23 @@ async def test_an_unanswered_creation_that_landed_is_found(world: World, api: Fa
     assert (await world.row(rental.pod_id)).phase == "Running"
 
 
+async def test_a_pod_that_was_seen_was_created_whatever_the_answer(
+    still: World, api: FakeApi, clock: ManualClock
+) -> None:
+    account = (await still.account()).account_id
+    api.mood = "lose"
+    async with running(still):
+        pod_id = (await still.rentals.rent(account, wish())).rental.pod_id
+        await until(lambda: pod_id in still.view.pods)
+    api.remove(pod_id)
+    # Within the time in which a creation that nobody saw may still land.
+    clock.advance(1)
+    async with running(still):
+        await until(lambda: pod_id not in still.view.pods)
+    rental = await still.row(pod_id)
+    assert (rental.phase, rental.end_reason, rental.cost) == ("Ended", "pod_lost", 0)
+
+
 async def test_an_unanswered_creation_that_did_not_land_is_given_up(
     world: World, api: FakeApi, clock: ManualClock
 ) -> None:
