@@ -154,7 +154,8 @@ class Bastion:
     async def _dismiss(self) -> None:
         self._cuts.cut_all(_STOPPING)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._cuts.empty.wait(), _FAREWELL_SECONDS)
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self._cuts.empty.wait()
         await self._abort_connections()
 
     async def _abort_connections(self) -> None:

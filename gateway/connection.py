@@ -137,7 +137,8 @@ class Connection(FastPath):
     async def _outlives(self, seconds: float) -> bool:
         """Wait, with reading paused; return whether the connection is still there."""
         with self._reading_paused(), contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._close_event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._close_event.wait()
         return self._transport is not None
 
     def _guessed_wrong(self, kexinit: bytes) -> bool:

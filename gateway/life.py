@@ -225,7 +225,8 @@ class Life:
     async def _close_soon(self) -> None:
         """Give a client that reads a second to take the farewell; drop one that doesn't."""
         try:
-            await asyncio.wait_for(self._session.channel.wait_closed(), _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._session.channel.wait_closed()
         except TimeoutError:
             self._session.channel.abort()
 

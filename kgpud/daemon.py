@@ -217,7 +217,8 @@ async def _looping(platform: Platform) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
         loops = [tasks.create_task(loop()) for loop in platform.loops]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(platform.reconcile.wait_ready(), _FIRST_LIST_SECONDS)
+            async with asyncio.timeout(_FIRST_LIST_SECONDS):
+                await platform.reconcile.wait_ready()
         yield
         for loop in loops:
             loop.cancel()

@@ -68,7 +68,8 @@ async def local_cluster(
 async def _kubeconfig(process: asyncio.subprocess.Process, log: Path) -> Path:
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        async with asyncio.timeout(START_SECONDS):
+            line = await process.stdout.readline()
     except TimeoutError:
         raise EmbeddedFailed(f"the local cluster did not start; see {log}") from None
     if not line:
@@ -81,7 +82,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
     except TimeoutError:
         process.kill()
         await process.wait()

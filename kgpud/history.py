@@ -71,6 +71,7 @@ class History:
                     return
                 else:
                     try:
-                        await asyncio.wait_for(changed.wait(), beat_seconds)
+                        async with asyncio.timeout(beat_seconds):
+                            await changed.wait()
                     except TimeoutError:
                         yield ()

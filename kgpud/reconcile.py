@@ -179,7 +179,8 @@ class Reconcile:
         if podless:
             # Why they went depends on the nodes, which are listed at the same time.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nodes_applied.wait(), _NODES_SECONDS)
+                async with asyncio.timeout(_NODES_SECONDS):
+                    await self._nodes_applied.wait()
         for rental in podless:
             if rental.ended_at is None:
                 never = rental.create_acked_at is None and rental.started_at is None

@@ -175,7 +175,8 @@ async def _undertaker(patient: Patient, names: list[str]) -> AsyncIterator[async
     finally:
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), _GOODBYE_SECONDS)
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()

@@ -140,7 +140,8 @@ class Elders:
         for elder in self._elders:
             elder.tell("hurry", {"stop": 0})
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.gone.wait(), _FAREWELL_SECONDS)
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await self.gone.wait()
 
     def close(self) -> None:
         """Leave them to whom they were passed on; without such they end their sessions."""

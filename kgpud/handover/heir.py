@@ -174,6 +174,7 @@ async def _gone(pidfd: int) -> None:
     gone = asyncio.Event()
     loop.add_reader(pidfd, gone.set)
     try:
-        await asyncio.wait_for(gone.wait(), _END_SECONDS)
+        async with asyncio.timeout(_END_SECONDS):
+            await gone.wait()
     finally:
         loop.remove_reader(pidfd)

@@ -45,7 +45,8 @@ class Checksums:
         done = self._done.get(object_id)
         if done is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await done.wait()
 
     async def run(self) -> None:
         """Read for ever. A store that fails, or a busy disk, is left to the next sweep's wish."""

@@ -169,9 +169,11 @@ class Runner(web.AppRunner):
         for site in list(self.sites):
             await site.stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_until(self._all_have_spoken), _FIRST_WORD_SECONDS)
+            async with asyncio.timeout(_FIRST_WORD_SECONDS):
+                await _until(self._all_have_spoken)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_until(self._owes_nothing), seconds)
+            async with asyncio.timeout(seconds):
+                await _until(self._owes_nothing)
         assert self.server is not None
         self.server.pre_shutdown()
         async with asyncio.TaskGroup() as ends:

@@ -15,7 +15,8 @@ async def curl(*words: str, stdin: bytes = b"") -> bytes:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    return (await asyncio.wait_for(process.communicate(stdin), 30))[0]
+    async with asyncio.timeout(30):
+        return (await process.communicate(stdin))[0]
 
 
 async def half_a_put(url: str, size: int, sent: int) -> asyncio.StreamWriter:

@@ -25,7 +25,8 @@ async def run(here: World, folder: Path, script: str, *, seconds: float = 60) ->
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await asyncio.wait_for(process.communicate(), seconds)
+    async with asyncio.timeout(seconds):
+        said, _ = await process.communicate()
     assert process.returncode == 0, said
     return said.decode()
 

@@ -121,7 +121,8 @@ async def test_an_end_ends_the_uploads_under_way(here: World, size: int) -> None
     await here.call("DELETE", f"/{made['object_id']}")
     assert not any(path.stat().st_size for path in drafts(here) + upload_files(here))
     writer.write(bytes(3 << 20))
-    said = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    async with asyncio.timeout(10):
+        said = await reader.readuntil(b"\r\n")
     assert said.split()[1] == b"410"
     writer.close()
     again = await here.raw("PUT", url, data=b"")

@@ -75,7 +75,8 @@ async def test_killed_between_the_row_and_the_answer(api: FakeApi, tmp_path: Pat
 
         async with asyncio.TaskGroup() as group:
             group.create_task(ask())
-            await asyncio.wait_for(api.hanging.wait(), 20)
+            async with asyncio.timeout(20):
+                await api.hanging.wait()
             refused = await child.call("POST", "/pods", token, key="k1", gpu_count=0)
             assert (refused[0], refused[1]["code"]) == (409, "idempotency_in_flight")
             await child.kill()

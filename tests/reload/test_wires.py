@@ -97,7 +97,8 @@ async def elder(names: Sequence[str] = ()) -> AsyncIterator[Elder]:
 
 
 async def soon(event: asyncio.Event) -> None:
-    await asyncio.wait_for(event.wait(), 5)
+    async with asyncio.timeout(5):
+        await event.wait()
 
 
 def opened(name: str) -> SessionOpened:
@@ -138,7 +139,8 @@ async def test_what_one_owner_leaves_unanswered_the_next_one_is_asked() -> None:
                 await asyncio.sleep(0)
         await elders.greet()
         async with elders.served(answers, list[str]().extend):
-            assert await asyncio.wait_for(asked, 5) == ROUTE
+            async with asyncio.timeout(5):
+                assert await asked == ROUTE
 
 
 async def test_a_new_owner_learns_of_all_sessions() -> None:
@@ -174,7 +176,8 @@ async def test_without_an_owner_questions_fail_and_news_are_dropped() -> None:
         await asyncio.sleep(0)
         one.theirs.close()
         await soon(one.remote.lost)
-        await asyncio.wait_for(asked, 5)
+        async with asyncio.timeout(5):
+            await asked
         await _fails(one.remote)
         await one.remote.closed(SessionClosed("first", "a", 3, 4, None, "exit"))
 
@@ -204,12 +207,13 @@ async def test_a_switch_holds_who_asks_until_the_next_core() -> None:
         # Who has asked gets the answer; that there is none yet is asked again of the next core.
         assert not holding.done()
         first.open.set()
-        await asyncio.wait_for(holding, 5)
+        async with asyncio.timeout(5):
+            await holding
         assert early.result() == ROUTE
         assert (late.done(), moving.done()) == (False, False)
         switch.use(second)
-        assert await asyncio.wait_for(late, 5) == ROUTE
-        assert await asyncio.wait_for(moving, 5) == ROUTE
+        async with asyncio.timeout(5):
+            assert await late == await moving == ROUTE
         assert (first.asked, second.asked) == (["early", "moving"], ["late", "moving"])
 
 

@@ -98,7 +98,8 @@ class Platform:
         )
         running = asyncio.get_running_loop().create_task(reconcile.run())
         stack.push_async_callback(_stopped, running)
-        await asyncio.wait_for(reconcile.wait_ready(), 5)
+        async with asyncio.timeout(5):
+            await reconcile.wait_ready()
         # Bound before the services are built: what they tell has the port in it.
         listening = socket.create_server(("127.0.0.1", 0))
         port = listening.getsockname()[1]

@@ -109,7 +109,8 @@ async def test_sixteen_bodies_of_one_account_may_be_on_their_way(platform: Platf
         reply = await platform.api.call("POST", "/v1/pods", token=user.token, body={"cpu": "17"})
         assert reply.status == 422
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(last.readline(), 0.1)
+            async with asyncio.timeout(0.1):
+                await last.readline()
         first[0][1].close()
         assert (await last.readline()).startswith(b"HTTP/1.1 100 ")
     for writer in (*(writer for _, writer in first), last_writer, there_writer):
