@@ -222,7 +222,10 @@ async def _prepare(connection: aiosqlite.Connection) -> None:
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` however often the waiter is cancelled meanwhile, then let the cancel through."""
+    """Await `work` however often the waiter is cancelled meanwhile, then let the cancel through.
+
+    It goes ahead of what `work` raises: who survives that would never end.
+    """
     # Not a TaskGroup's: that would cancel its task with us. This one is awaited right here.
     task = asyncio.get_running_loop().create_task(work)
     cancelled: asyncio.CancelledError | None = None
@@ -231,6 +234,6 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    task.result()
     if cancelled is not None:
-        raise cancelled
+        raise cancelled from task.exception()
+    task.result()

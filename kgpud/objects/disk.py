@@ -33,15 +33,14 @@ class Disk:
                 await asyncio.wait([future])
             except asyncio.CancelledError as error:
                 cancelled = error
+        if cancelled is not None:
+            raise cancelled from future.exception()
         try:
-            result = future.result()
+            return future.result()
         except OSError as error:
             if error.errno in _FULL:
                 raise StoreFull("the disk is full") from error
             raise StoreFailed("failed", f"the folder: {error.strerror}") from error
-        if cancelled is not None:
-            raise cancelled
-        return result
 
     def close(self) -> None:
         """End the threads; those that work finish first."""

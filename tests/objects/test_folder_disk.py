@@ -1,14 +1,17 @@
 """A folder on a disk that is full, that goes away, that many work on at once."""
 
 import asyncio
+import errno
 import os
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from kgpud.object_settings import Folder, Objects
+from kgpud.objects.disk import Disk
 from kgpud.objects.stores import StoreFailed
 from tests.objects.raw import curl, drafts, half_a_put, root, until
 from tests.objects.world import World, random_bytes, small, world
@@ -115,3 +118,21 @@ async def test_uploads_end_while_they_are_listed(here: World) -> None:
         await asyncio.gather(*(come_and_go(f"obj_{number:024x}") for number in range(3)))
         for task in looking:
             task.cancel()
+
+
+async def test_a_cancel_is_not_lost_where_the_disk_fails() -> None:
+    disk, begun, fails = Disk(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        fails.wait(10)
+        raise OSError(errno.ENOSPC, "full")
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(disk.do(work))
+        await until(begun.is_set)
+        task.cancel()
+        await asyncio.sleep(0)
+        fails.set()
+    disk.close()
+    assert task.cancelled()

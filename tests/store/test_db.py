@@ -103,6 +103,30 @@ async def test_cancelled_while_its_statement_runs(db: Database) -> None:
     assert await numbers(db) == [7]
 
 
+async def test_a_cancel_is_not_lost_where_the_commit_fails(db: Database) -> None:
+    async with db.transaction() as tx:
+        await tx.run("CREATE TABLE parent (n INTEGER PRIMARY KEY)")
+        await tx.run("CREATE TABLE child (n REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+
+    async def work() -> None:
+        async with db.transaction() as tx:
+            await tx.run("INSERT INTO child VALUES (1)")
+
+    async def failed() -> None:
+        with pytest.raises(sqlite3.IntegrityError):
+            await work()
+
+    met = []
+    for steps in range(400):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(failed())
+            for _ in range(steps // 4):
+                await asyncio.sleep(0)
+            met.append(task.cancel())
+        assert task.cancelled() == met[-1]
+    assert set(met) == {True, False}
+
+
 async def test_a_connection_is_dead_after_its_transaction(db: Database) -> None:
     async with db.transaction() as tx:
         pass
