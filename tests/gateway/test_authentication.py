@@ -175,7 +175,7 @@ async def test_a_signature_must_be_this_key_s_over_this_session(
             request + string(b.signature(mine)),
             request + string(a.signature(request)),
             request + string(a.signature(mine)[:-1]),
-            request + string(a.signature(mine)[:-1] + b"\0"),
+            request + string(a.signature(mine)[:-1] + bytes([a.signature(mine)[-1] ^ 1])),
             request + string(string(b"ssh-ed25519") + string(b"")),
             request + string(string(b"ssh-rsa") + a.signature(mine)[15:]),
             request + string(b""),

@@ -127,13 +127,14 @@ async def test_a_killed_cluster_leaves_no_group_to_the_next(
         headers = {"Authorization": f"Bearer {cluster.token}"}
         async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
             await Api(session).ready("limited", **_limited(memory="96Mi", cpu="1"))
+        groups = _groups_of(trees, cluster)
+        assert groups
         processes = psutil.Process(cluster.process.pid).children(recursive=True)
         cluster.stop(signal.SIGKILL)
         assert wait_gone(processes) == []
-        left = _groups_of(trees, cluster)
-        assert left
+    # Whichever is the next: other tests' clusters start meanwhile, too.
     with running(tmp_path / "next"):
-        await until(lambda: not any(one.parent.exists() for one in left))
+        await until(lambda: not any(one.parent.exists() for one in groups))
 
 
 async def test_the_largest_process_goes_where_nothing_else_holds_the_limit() -> None:
