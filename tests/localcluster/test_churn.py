@@ -38,10 +38,12 @@ async def _cycles(cluster: Running, first: int, count: int) -> None:
             await _cycle(api, f"churn-{number}")
 
     headers = {"Authorization": f"Bearer {cluster.token}"}
-    async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
-        async with asyncio.TaskGroup() as group:
-            for _worker in range(_AT_ONCE):
-                group.create_task(some(Api(session)))
+    async with (
+        aiohttp.ClientSession(cluster.url, headers=headers) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        for _worker in range(_AT_ONCE):
+            group.create_task(some(Api(session)))
 
 
 async def _settled(cluster: Running) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from kgpud.rest.problems import STATUS
 from kgpud.rest.route import Route
 from kgpud.rest.routes import ROUTES
+from kgpud.rest.shapes.base import Body
 
 from .document import DOCUMENT
 from .platform import Platform
@@ -77,6 +78,17 @@ def test_every_json_has_an_example(route: Route) -> None:
             examples = [one["value"] for one in json_content.get("examples", {}).values()]
             for example in examples or [json_content["example"]]:
                 jsonschema.validate(example, schema, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("body", sorted({r.body for r in V1 if r.body}, key=str))
+def test_null_is_said_to_be_as_good_as_nothing(body: type[Body]) -> None:
+    optional = {name for name, field in body.model_fields.items() if not field.is_required()}
+    for example in body.examples or ({},):
+        nulls = {**example, **dict.fromkeys(optional)}
+        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+        schema |= {"components": DOCUMENT["components"]}
+        jsonschema.validate(nulls, schema, jsonschema.Draft202012Validator)
+        body.model_validate(nulls)
 
 
 def test_every_field_and_parameter_that_has_limits_tells_them() -> None:

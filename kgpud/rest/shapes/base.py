@@ -70,6 +70,8 @@ class Body(BaseModel):
         for name, field in fields.items():
             if not cls.model_fields[name].is_required() and "type" in field:
                 field["type"] = [field["type"], "null"]
+                if "enum" in field:
+                    field["enum"] = [*field["enum"], None]
         return described
 
 
