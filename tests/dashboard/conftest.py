@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 
+from tests.chromium import launched
 from tests.e2e.dev import eventually, output
 from tests.e2e.serve import free_port, serving, write_config
 
@@ -18,6 +19,7 @@ PEOPLE = (
     {"sub": "boss", "email": "boss@example.org", "email_verified": True, "name": "The boss"},
     {"sub": "ada", "email": "ada@example.org", "email_verified": True, "name": "Ada"},
     {"sub": "carol", "email": "carol@example.org", "email_verified": True, "name": "Carol"},
+    {"sub": "dave", "email": "dave@example.org", "email_verified": True, "name": "Dave"},
     {"sub": "bob", "email": "bob@trusted.example", "email_verified": True, "name": "Bob"},
     {"sub": "eve", "email": "eve@example.org", "email_verified": False, "name": "Eve"},
     # The provider has given Ada's address to somebody else.
@@ -91,10 +93,5 @@ approved_domains = ["trusted.example"]
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # As root Chromium runs without its own sandbox or not at all.
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
+    async with launched() as browser:
         yield browser
-        await browser.close()

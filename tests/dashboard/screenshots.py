@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from kgpud.reasons import AUTO_IDLE, OOM, OUT_OF_CREDITS, RETURNED
 from store import accounts, ledger, rentals
 from store.db import Connection, Database
 from store.ledger import Usage
 from store.records import Rental
+from tests.chromium import launched
 from tests.e2e.dev import Dev, make_key, rent, running
 from tests.e2e.serve import kgpud
 
@@ -101,10 +102,7 @@ async def _spend(tx: Connection, old: Rental, hours: int, left: int, reason: str
 
 
 async def _take(origin: str, link: str, pages: Mapping[str, str], folder: Path) -> None:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
+    async with launched() as browser:
         page = await browser.new_page()
         themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         strangers = {"welcome": origin, "sign-in": f"{origin}/sign-in", "link": link}
@@ -118,7 +116,6 @@ async def _take(origin: str, link: str, pages: Mapping[str, str], folder: Path) 
             await page.emulate_media(color_scheme=theme)
             await _sizes(page, {name: origin + path for name, path in pages.items()}, theme, folder)
             await _forms(page, origin, theme, folder)
-        await browser.close()
 
 
 async def _forms(page: Page, origin: str, theme: str, folder: Path) -> None:

@@ -5,20 +5,17 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
+
+from tests.chromium import launched
 
 from .platform import Platform
 
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        # As root Chromium runs without its own sandbox or not at all.
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
+    async with launched() as browser:
         yield browser
-        await browser.close()
 
 
 async def test_a_call_is_tried_with_ones_token(platform: Platform, chromium: Browser) -> None:
