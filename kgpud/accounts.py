@@ -194,6 +194,11 @@ class Accounts:
         async with self._db.reading() as rx:
             return await accounts.every(rx, status)
 
+    async def emails(self) -> dict[str, str]:
+        """Return the e-mail address of every account, deleted ones included, by its id."""
+        async with self._db.reading() as rx:
+            return await accounts.emails(rx)
+
     async def _give_trial_credits(
         self, tx: Connection, account_id: str, who: str, now: int
     ) -> None:

@@ -42,6 +42,12 @@ async def every(conn: Connection, status: AccountStatus | None) -> list[Account]
     return [from_row(row) for row in rows]
 
 
+async def emails(conn: Connection) -> dict[str, str]:
+    """Return the e-mail address of every account, deleted ones included, by its id."""
+    rows = await conn.rows("SELECT account_id, email FROM accounts")
+    return {row["account_id"]: row["email"] for row in rows}
+
+
 async def newest(
     conn: Connection,
     limit: int,

@@ -17,7 +17,7 @@ def db() -> None:
 @db.command()
 @state_options
 def check(state: Path | None, config: Path | None) -> None:
-    """Prove that every balance, bill, minute and row agrees; say each that doesn't, one a line.
+    """Prove that every balance, bill, minute and row agrees. Each that doesn't is a line.
 
     Changes nothing and works while the daemon runs. Exits with 0 only if all agrees.
     """

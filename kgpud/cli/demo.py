@@ -35,6 +35,9 @@ def demo() -> None:
     except tour.StepFailed as error:
         click.echo(click.style(f"FAILED: {error}", fg="red"))
         raise click.ClickException(f"the daemon's log is in {folder}/state") from None
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder)
     seconds = time.monotonic() - began
     click.echo(click.style(f"\nEvery step did what it should, in {seconds:.1f} s.", fg="green"))

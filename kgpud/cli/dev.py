@@ -43,12 +43,24 @@ class _Address(click.ParamType[Address]):
     show_default=True,
     help="Keeps the account, its balance and history.",
 )
-@click.option("--http", type=_Address(), default="127.0.0.1:0", help="Port 0 is any free one.")
-@click.option("--ssh", type=_Address(), default="127.0.0.1:0", help="Port 0 is any free one.")
+@click.option(
+    "--http",
+    type=_Address(),
+    default="127.0.0.1:0",
+    show_default=True,
+    help="Where it serves API and dashboard; port 0 is any free one.",
+)
+@click.option(
+    "--ssh",
+    type=_Address(),
+    default="127.0.0.1:0",
+    show_default=True,
+    help="Where the bastion listens; port 0 is any free one.",
+)
 @click.option(
     "--fleet",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The simulated nodes, instead of the default menu's.",
+    help="Simulated nodes, as nodes: [{name: a, gpu_model: v100, gpus: 4}].",
 )
 def dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> None:
     """Run the platform on its embedded local cluster until Ctrl-C.

@@ -31,9 +31,10 @@ def show(*, as_json: bool, state: Path | None, config: Path | None) -> None:
 @host_key.command()
 @state_options
 def announce(state: Path | None, config: Path | None) -> None:
-    """Make a successor that clients with UpdateHostKeys learn; the old key goes on serving.
+    """Make a successor for clients to learn. The old key goes on serving.
 
-    Users who have connected meanwhile notice nothing of the switch: give them a week or two.
+    OpenSSH's clients learn it when they connect (UpdateHostKeys); those that did notice nothing of
+    the switch: give them a week or two.
     """
     made = run(state, config, lambda opened: _step(hostkeys.announce, opened))
     click.echo(f"{made.fingerprint} is announced from the next connection on")

@@ -37,7 +37,7 @@ def list_(*, ended_too: bool, as_json: bool, state: Path | None, config: Path | 
 
     async def work(opened: Opened) -> list[tuple[Rental, str]]:
         async with opened.db.reading() as rx:
-            emails = {a.account_id: a.email for a in await accounts.every(rx, None)}
+            emails = await accounts.emails(rx)
             found = await rentals.newest(rx, rentals.Which(active=None if ended_too else True))
         return [(rental, emails[rental.account_id]) for rental in found]
 
@@ -85,7 +85,7 @@ def show(pod_id: str, *, as_json: bool, state: Path | None, config: Path | None)
 @click.argument("pod_id")
 @state_options
 def release(pod_id: str, state: Path | None, config: Path | None) -> None:
-    """End a rental: its bill stops and its key dies now; the daemon deletes the pod."""
+    """End a rental. Its bill stops and its key dies now; the daemon deletes the pod."""
     rental, _ = run(
         state, config, lambda opened: releasing.force(opened.db, opened.clock, pod_id, who())
     )

@@ -44,7 +44,7 @@ def list_(
     state: Path | None,
     config: Path | None,
 ) -> None:
-    """List SSH sessions, newest first: who, where, from where, how it ended."""
+    """List SSH sessions, newest first. Who, where, from where, how it ended."""
 
     async def work(opened: Opened) -> Sequence[tuple[Session, str]]:
         async with opened.db.reading() as rx:

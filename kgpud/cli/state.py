@@ -65,9 +65,7 @@ def run(state: Path | None, config: Path | None, work: Callable[[Opened], Awaita
 
     async def opened(path: Path, settings: Config) -> T:
         if not os.access(path, os.R_OK | os.W_OK):
-            raise click.ClickException(
-                f"{path} is not yours to change: run this as the daemon's user"
-            )
+            raise _not_yours(path)
         async with Database.open(path) as db:
             return await work(Opened(db, settings, SystemClock()))
 
@@ -92,6 +90,8 @@ def _run(
         return asyncio.run(_on_the_store(configured(state, config), opened))
     except (UserError, ConfigError, TooNew, TooOld, StoreUnavailable) as error:
         raise click.ClickException(str(error).replace("\n", "; ")) from None
+    except PermissionError as error:
+        raise _not_yours(error.filename) from None
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'state'}: {error.strerror}") from None
     except (click.ClickException, KeyboardInterrupt):
@@ -102,6 +102,10 @@ def _run(
             raise
         message = f"{type(error).__name__}: {error} (KGPUD_DEBUG=1 shows where)"
         raise click.ClickException(message.replace("\n", " ")) from None
+
+
+def _not_yours(path: object) -> click.ClickException:
+    return click.ClickException(f"{path} is not yours to use: run this as the daemon's user")
 
 
 async def _on_the_store(settings: Config, opened: Callable[[Path, Config], Awaitable[T]]) -> T:
@@ -120,7 +124,8 @@ def configured(state: Path | None, config: Path | None) -> Config:
         return loaded if state is None else replace(loaded, state=state.absolute())
     if state is None:
         raise click.ClickException(
-            f"say --state DIR or --config FILE ({DEFAULT_FILE} does not exist)"
+            f"{DEFAULT_FILE} does not exist: say --config FILE or --state DIR"
+            " (kgpud dev keeps its state in .dev)"
         )
     return Config(state=state.absolute())
 

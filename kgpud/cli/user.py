@@ -59,7 +59,7 @@ def add(email: str, name: str, role: str, state: Path | None, config: Path | Non
 def list_(
     *, status: AccountStatus | None, as_json: bool, state: Path | None, config: Path | None
 ) -> None:
-    """List the accounts, oldest first; deleted ones only with --status deleted."""
+    """List the accounts, oldest first. Deleted ones only with --status deleted."""
     found = run(state, config, lambda opened: accounts(opened).list(status))
     if as_json:
         show_json([_account(account) for account in found])
@@ -107,7 +107,7 @@ def show(email: str, *, as_json: bool, state: Path | None, config: Path | None) 
 @click.argument("email")
 @state_options
 def approve(email: str, state: Path | None, config: Path | None) -> None:
-    """Let the account in, with the trial credits if it never had them."""
+    """Let the account in. The first time it gets its trial credits."""
     account = run(state, config, lambda opened: accounts(opened).approve(email, who()))
     click.echo(f"{account.email} is {account.status} and has {account.balance} credits")
 
@@ -117,7 +117,7 @@ def approve(email: str, state: Path | None, config: Path | None) -> None:
 @click.option("--release", is_flag=True, help="End its live rentals too; else they go on.")
 @state_options
 def suspend(email: str, *, release: bool, state: Path | None, config: Path | None) -> None:
-    """Refuse the account's tokens, calls that are under way included."""
+    """Refuse the account's tokens. Calls that are under way end as well."""
 
     async def work(opened: Opened) -> tuple[Account, int]:
         account = await accounts(opened).suspend(email, who())
@@ -151,7 +151,7 @@ def delete(email: str, *, yes: bool, state: Path | None, config: Path | None) ->
 @click.argument("email")
 @state_options
 def reinstate(email: str, state: Path | None, config: Path | None) -> None:
-    """Let a suspended account in again, with its token; a deleted one has none any more."""
+    """Let a suspended account in again, with its token. A deleted one has none any more."""
     account = run(state, config, lambda opened: accounts(opened).reinstate(email, who()))
     click.echo(f"{account.email} is {account.status}")
 
@@ -202,7 +202,7 @@ def _tokens(opened: Opened) -> Tokens:
 @click.argument("email")
 @state_options
 def login_link(email: str, state: Path | None, config: Path | None) -> None:
-    """Print a link that signs this account in to the dashboard: once, within 15 minutes."""
+    """Print a link into the dashboard. It signs the account in once, within 15 minutes."""
 
     async def work(opened: Opened) -> str:
         secret = await SignIns(opened.db, opened.clock, accounts(opened)).link(email, who())

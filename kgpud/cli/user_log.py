@@ -23,7 +23,7 @@ from store.records import Action
 def log(
     email: str | None, *, limit: int, as_json: bool, state: Path | None, config: Path | None
 ) -> None:
-    """List who did what to EMAIL's account and rentals, or to anybody's, newest first."""
+    """List who did what to accounts and rentals, or to EMAIL's. Newest first."""
 
     async def work(opened: Opened) -> Sequence[tuple[Action, str]]:
         account = await accounts(opened).find(email) if email else None

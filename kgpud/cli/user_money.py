@@ -26,7 +26,7 @@ def credit(
     state: Path | None,
     config: Path | None,
 ) -> None:
-    """Give AMOUNT credits; a negative one takes back what was given by mistake."""
+    """Give AMOUNT credits. A negative one takes back what was given by mistake."""
     line = run(
         state,
         config,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -153,6 +154,18 @@ def test_a_state_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_whose_it_is_not_is_told_whose_it_is(state: Path) -> None:
+    invoke("user", "list", "--state", str(state))  # what it imports may be root's alone
+    os.seteuid(65_534)
+    try:
+        result = invoke("user", "list", "--state", str(state))
+    finally:
+        os.seteuid(0)
+    assert result.exit_code == 1
+    assert "run this as the daemon's user" in result.stderr
+
+
 def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "kgpud.sqlite3").write_bytes(b"this is not a database, but long enough" * 40)
     result = invoke("user", "list", "--state", str(tmp_path))
@@ -230,4 +243,5 @@ def test_delete(kgpud: Kgpud, state: Path) -> None:
     assert json.loads(kgpud("user", "list", "--json").output) == []
     assert "ada@example.org" in kgpud("user", "list", "--status", "deleted").output
     assert "admin_released" in kgpud("pod", "show", POD).output
+    assert "ada@example.org" in kgpud("pod", "list", "--all").output
     kgpud("user", "login-link", "ada@example.org", ok=False)
