@@ -30,6 +30,8 @@ from kgpud.handover.switch import Nobody, Switch
 from kgpud.reasons import POD_LOST
 from kgpud.rest import tls
 from kgpud.rest.app import build as build_app
+from kgpud.rest.doorway import Doorway
+from kgpud.rest.peers import Peers
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing, farewell
 from kgpud.signin import SignIns
@@ -248,10 +250,12 @@ async def _serving(
     dashboard.install(app, platform.site)
     runner = Runner(app, access_log=None, shutdown_timeout=5)
     await runner.setup()
-    services = platform.services
+    services, http = platform.services, platform.services.http
+    peers = Peers(http.trusted_proxies)
     try:
-        async with tls.listening(services.http, services.clock) as context:
-            site = web.SockSite(runner, sock.dup(), backlog=_BACKLOG, ssl_context=context)
+        async with tls.listening(http, services.clock) as context:
+            door = Doorway(sock, peers.source, http.connections_per_source)
+            site = web.SockSite(runner, door, backlog=_BACKLOG, ssl_context=context)
             await site.start()
             yield runner
     finally:

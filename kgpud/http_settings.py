@@ -9,6 +9,7 @@ from kgpud.address import Address, Listen, Network
 from kgpud.paths import OptionalPath
 
 Seconds = Annotated[int, Strict(), Field(ge=1, le=86_400)]
+AtOnce = Annotated[int, Strict(), Field(ge=1, le=1000)]
 Calls = Annotated[int, Strict(), Field(ge=0, le=1_000_000)]
 
 
@@ -28,12 +29,16 @@ class Http:
     #: Calls a minute by one account, and from one address but loopback; 0 is any number.
     account_calls_per_minute: Calls = 1200
     address_calls_per_minute: Calls = 2400
+    #: Connections from one address that are open at the same time; loopback and proxies may more.
+    connections_per_source: Annotated[int, Strict(), Field(ge=1, le=65_536)] = 500
     #: Seconds that a connection may take to send a request's head, or be idle between two.
     idle_seconds: Seconds = 75
     #: Seconds that a request's body may take, an upload to a transit object aside.
     body_seconds: Seconds = 60
     #: Commands that `POST /pods/{id}/exec` runs in one pod at the same time.
-    execs_per_pod: Annotated[int, Strict(), Field(ge=1, le=1000)] = 16
+    execs_per_pod: AtOnce = 16
+    #: Streams that one account has open: events, logs, pages that follow what happens.
+    streams_per_account: AtOnce = 32
 
     def __post_init__(self) -> None:
         """Raise ValueError for what contradicts itself."""

@@ -33,7 +33,6 @@ from kgpud.orphans import Orphans
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.call import Services
-from kgpud.rest.limits import Slots
 from kgpud.routing import Routing
 from kgpud.signin import SignIns
 from kgpud.statements import Statements
@@ -282,7 +281,6 @@ class _Wiring:
             life=config.rentals,
             transit=self._transit,
             http=config.http,
-            execs=Slots(config.http.execs_per_pod),
         )
 
     @cached_property

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic
 
 from typing_extensions import TypeVar
@@ -70,7 +71,18 @@ class Services:
     transit: Transit | None = None
     http: Http = Http()
     bodies: Turns = field(default_factory=lambda: Turns(_BODIES_AT_ONCE))
-    execs: Slots = field(default_factory=lambda: Slots(Http.execs_per_pod))
+
+    @cached_property
+    def execs(self) -> Slots:
+        """The commands that run in each pod."""
+        busy = "commands run in this pod already; wait for one, or use ssh"
+        return Slots(self.http.execs_per_pod, Code.TOO_MANY_EXECS, busy)
+
+    @cached_property
+    def streams(self) -> Slots:
+        """The streams that each account, and each pod, has open."""
+        busy = "streams are open already; close one first"
+        return Slots(self.http.streams_per_account, Code.RATE_LIMITED, busy)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: calls a minute, and commands at the same time."""
+"""How much one caller may ask for: calls a minute, and how much at the same time."""
 
 import asyncio
 import math
@@ -69,10 +69,15 @@ class Turns:
 
 
 class Slots:
-    """How many may be busy in one place at the same time."""
+    """How many may be busy in one place at the same time.
 
-    def __init__(self, each: int) -> None:
+    Who comes too many is told `code` and, behind their number, what they are: `busy`.
+    """
+
+    def __init__(self, each: int, code: Code, busy: str) -> None:
         self._each = each
+        self._code = code
+        self._told = f"{each} {busy}"
         self._taken: Counter[str] = Counter()
 
     def busy(self, place: str) -> int:
@@ -81,13 +86,9 @@ class Slots:
 
     @contextmanager
     def taken(self, place: str) -> Iterator[None]:
-        """Hold a slot while the block runs. Raises TOO_MANY_EXECS if none is free."""
+        """Hold a slot while the block runs. Raises UserError if none is free."""
         if self._taken[place] >= self._each:
-            raise UserError(
-                Code.TOO_MANY_EXECS,
-                f"{self._each} commands run in this pod already; wait for one, or use ssh",
-                retry_after=1,
-            )
+            raise UserError(self._code, self._told, retry_after=1)
         self._taken[place] += 1
         try:
             yield

@@ -3,33 +3,20 @@
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
-import inspect
-import types
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Union, get_args, get_origin
-
-from pydantic import BaseModel
-from pydantic.json_schema import (
-    GenerateJsonSchema,
-    JsonSchemaMode,
-    JsonSchemaValue,
-    models_json_schema,
-)
-from pydantic_core import core_schema
+from typing import Any, get_origin
 
 from kgpud.errors import Code
-from kgpud.rest import docstrings, possible
+from kgpud.rest import possible, schemas
 from kgpud.rest.auth import Access
 from kgpud.rest.problems import STATUS, Problem, example
 from kgpud.rest.route import PATH_PARAMETERS, Parameter, Route
-from kgpud.rest.shapes.base import Answer
 from kgpud.rest.shapes.pages import Page
 from kgpud.rest.shapes.streams import Stream
 
 Json = dict[str, Any]
 
 _PREFIX = "/v1"
-_REF = "#/components/schemas/{model}"
 _ACCOUNT, _POD = "accountToken", "inPodToken"
 _SECURITY: dict[Access, list[Json]] = {
     Access.PUBLIC: [],
@@ -83,21 +70,6 @@ _IDS = {"pod_id": "pod_id", "object_id": "object_id", "user": "user_id"}
 _OF_STATUS = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
 
 
-class _Schemas(GenerateJsonSchema):
-    """JSON Schemas without the titles that only repeat a field's name."""
-
-    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's own
-        return False
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        described = super().model_schema(schema)
-        fields = described.get("properties", {})
-        for name, about in docstrings.of(schema["cls"]).items():
-            if name in fields:
-                fields[name]["description"] = about
-        return described
-
-
 def describe(routes: Sequence[Route], *, api_base: str, version: str) -> Json:
     """Return the document for those of the routes that stand under ``/v1``."""
     described = [route for route in routes if route.path.startswith(_PREFIX)]
@@ -117,7 +89,7 @@ def describe(routes: Sequence[Route], *, api_base: str, version: str) -> Json:
                 name: {"description": about, "schema": schema}
                 for name, (about, schema) in _HEADERS.items()
             },
-            "schemas": _schemas(described),
+            "schemas": schemas.described(described),
         },
     }
 
@@ -156,7 +128,7 @@ def _operation(route: Route, routes: Sequence[Route]) -> Json:
         "responses": {"200": _success(route, routes), **_failures(route)},
     }
     if route.body:
-        content: Json = {"schema": _ref(route.body)}
+        content: Json = {"schema": schemas.ref(route.body)}
         if route.body.examples:
             # The first is what a page with calls to try begins with.
             content["examples"] = {
@@ -172,7 +144,7 @@ def _parameters(route: Route) -> Iterator[Json]:
     for part in route.path.split("/"):
         if part.startswith("{"):
             yield _parameter(PATH_PARAMETERS[part.strip("{}")], "path")
-    query = route.query.model_json_schema(schema_generator=_Schemas)
+    query = route.query.model_json_schema(schema_generator=schemas.Schemas)
     for name, schema in query.get("properties", {}).items():
         about = schema.pop("description")
         yield {"name": name, "in": "query", "description": about, "schema": _given(schema)}
@@ -206,7 +178,7 @@ def _parameter(parameter: Parameter, where: str) -> Json:
 def _success(route: Route, routes: Sequence[Route]) -> Json:
     content: Json = {}
     headers = ["X-Request-ID"]
-    for answer in _answers(route):
+    for answer in route.answers:
         if issubclass(get_origin(answer) or answer, Stream):
             content[answer.media_type] = {"schema": {"type": "string"}}
         else:
@@ -237,13 +209,13 @@ def _links(route: Route, routes: Sequence[Route]) -> Json:
 
 
 def _content(answer: Any) -> Json:  # noqa: ANN401 - a type or a generic
-    model = _model(answer)
+    model = schemas.model(answer)
     assert model is not None
     if answer is model:
         shown: Json = {"example": model.examples[0]} if model.examples else {}
-        return {"schema": _ref(model), **shown}
+        return {"schema": schemas.ref(model), **shown}
     shown = {"example": list(model.examples)} if model.examples else {}
-    return {"schema": {"type": "array", "items": _ref(model)}, **shown}
+    return {"schema": {"type": "array", "items": schemas.ref(model)}, **shown}
 
 
 def _failures(route: Route) -> Json:
@@ -260,7 +232,7 @@ def _failure(status: int, codes: list[Code]) -> Json:
         "headers": _headers(headers),
         "content": {
             "application/problem+json": {
-                "schema": _ref(Problem),
+                "schema": schemas.ref(Problem),
                 "examples": {str(code): {"value": example(code)} for code in codes},
             }
         },
@@ -269,33 +241,3 @@ def _failure(status: int, codes: list[Code]) -> Json:
 
 def _headers(names: Iterable[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _answers(route: Route) -> tuple[Any, ...]:
-    """Return what the operation answers with: one type, or those of a union."""
-    if get_origin(route.answer) in (Union, types.UnionType):
-        return get_args(route.answer)
-    return (route.answer,)
-
-
-def _model(answer: Any) -> type[Answer] | None:  # noqa: ANN401 - a type or a generic
-    """Return the model of an answer, or of each of its lines."""
-    inner = (*get_args(answer), answer)[0]
-    return inner if inspect.isclass(inner) and issubclass(inner, Answer) else None
-
-
-def _ref(model: type[BaseModel]) -> Json:
-    return {"$ref": _REF.format(model=model.__name__)}
-
-
-def _schemas(routes: Iterable[Route]) -> Json:
-    models: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "validation"): None}
-    for route in routes:
-        if route.body:
-            models[route.body, "validation"] = None
-        for answer in _answers(route):
-            model = _model(answer)
-            if model is not None:
-                models[model, "validation"] = None
-    _, found = models_json_schema(list(models), ref_template=_REF, schema_generator=_Schemas)
-    return dict(sorted(found["$defs"].items()))

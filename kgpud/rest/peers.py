@@ -38,6 +38,11 @@ class Peers:
                 peer = before
         return peer
 
+    def source(self, address: str) -> str | None:
+        """Return what stands for who connects from there; None for this machine and proxies."""
+        peer = _read(address)
+        return None if self._trusts(peer) else peer.source
+
     def secure(self, request: web.BaseRequest) -> bool:
         """Tell whether the caller spoke TLS, with us or with the trusted proxy."""
         if request.secure:

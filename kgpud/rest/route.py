@@ -5,7 +5,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from kgpud.errors import Code
 from kgpud.idempotency import HEADER
@@ -63,6 +64,8 @@ PATH_PARAMETERS = {
             "The account's id or its e-mail address.",
             "ada@example.org",
         ),
+        # The dashboard's alone.
+        Parameter("secret", "[A-Za-z0-9_-]{1,100}", "sign-in link", "What a sign-in link holds."),
     )
 }
 
@@ -127,6 +130,17 @@ class Route:
     def answer(self) -> Any:  # noqa: ANN401 - a type, or a generic or a union of them
         """The type of the answer, as the handler declares it."""
         return get_type_hints(self.handler)["return"]
+
+    @cached_property
+    def answers(self) -> tuple[Any, ...]:
+        """What the operation answers with: that one type, or those of a union."""
+        union = get_origin(self.answer) in (Union, UnionType)
+        return get_args(self.answer) if union else (self.answer,)
+
+    @cached_property
+    def streams(self) -> bool:
+        """Whether an answer may be a stream."""
+        return any(issubclass(get_origin(one) or one, Stream) for one in self.answers)
 
     @cached_property
     def _call(self) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from functools import partial
 from typing import Any
 
@@ -106,9 +106,11 @@ async def _call(
 
 
 async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> web.StreamResponse:
-    answer = await route.handler(call)
-    if isinstance(answer, Stream):
-        return await send(request, answer)
+    streams, who = call.services.streams, _counted(call.caller) or ""
+    with streams.taken(who) if route.streams else nullcontext():
+        answer = await route.handler(call)
+        if isinstance(answer, Stream):
+            return await send(request, answer)
     response = _response(request, route, await _json(answer))
     if isinstance(answer, Page) and answer.rest is not None:
         url = _next(request, answer.rest, call.services)

@@ -30,7 +30,6 @@ from kgpud.metrics import Counters, Metrics
 from kgpud.reconcile import Reconcile
 from kgpud.rentals import Rentals, RentSettings
 from kgpud.rest.app import Services, build
-from kgpud.rest.limits import Slots
 from kgpud.rest.server import Runner
 from kgpud.routing import Routing
 from kgpud.statements import Statements
@@ -126,7 +125,6 @@ class Platform:
             namespace=NAMESPACE,
             default_image=config.images.default,
             http=config.http,
-            execs=Slots(config.http.execs_per_pod),
         )
         runner = Runner(build(services), shutdown_timeout=1)
         await runner.setup()

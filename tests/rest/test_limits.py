@@ -1,9 +1,11 @@
 """Who is slowed down: an account, a pod or an address that calls too often."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_network
 from pathlib import Path
 
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from kgpud.errors import Code, UserError
 from kgpud.http_settings import Http
 from kgpud.rest.limits import Rates, Turns
 
-from .platform import Platform
+from .platform import Platform, User
 
 
 def refused(rates: Rates, caller: str = "a") -> int | None:
@@ -131,6 +133,32 @@ async def test_an_account_and_its_pods_are_counted_apart(kubeconfig: Path, tmp_p
             assert (await platform.api.call("GET", "/v1/me", token=token)).status == 200
         # Nobody is told from an account by its address alone.
         assert (await platform.api.call("GET", "/v1/gpu-models")).status == 200
+
+
+async def test_an_account_has_only_so_many_streams_open(kubeconfig: Path, tmp_path: Path) -> None:
+    async with Platform.on(kubeconfig, tmp_path, Http(streams_per_account=2)) as platform:
+        one, two = await platform.user(), await platform.user()
+        pods = {user: await platform.rent(user) for user in (one, two)}
+
+        def follow(user: User) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            headers = {"Authorization": f"Bearer {user.token}", "Accept": "text/event-stream"}
+            url = f"{platform.api.root}/v1/pods/{pods[user]}/events"
+            return platform.api.session.get(url, headers=headers)
+
+        async with follow(one) as first, follow(one) as second:
+            for stream in (first, second):
+                assert (await stream.content.readline()).startswith(b"event: created")
+            logs = await platform.api.call("GET", f"/v1/pods/{pods[one]}/logs", token=one.token)
+            assert (logs.status, logs.code) == (429, "rate_limited")
+            assert logs.headers["Retry-After"] == "1"
+            async with follow(two) as other:
+                assert other.status == 200
+            second.close()
+            async with asyncio.timeout(10):
+                while platform.services.streams.busy(one.account_id) == 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            async with follow(one) as third:
+                assert third.status == 200
 
 
 @pytest.mark.parametrize(
