@@ -109,11 +109,11 @@ class Tokens:
         else:
             caller = await self._account_caller(bearer)
         if caller.account.status == "pending":
-            raise UserError(Code.ACCOUNT_PENDING, "this account waits for approval")
+            raise UserError(Code.ACCOUNT_PENDING, "this account waits for a maintainer's approval")
         if caller.account.status == "deleted":
-            raise UserError(Code.TOKEN_REVOKED, "this account was deleted")
+            raise UserError(Code.TOKEN_REVOKED, "this account was deleted: ask a maintainer")
         if caller.account.status == "suspended":
-            raise UserError(Code.ACCOUNT_SUSPENDED, "this account is suspended")
+            raise UserError(Code.ACCOUNT_SUSPENDED, "this account is suspended: ask a maintainer")
         return caller
 
     async def _account_caller(self, bearer: str) -> Caller:
@@ -209,4 +209,4 @@ def _hash(salt: bytes, text: str) -> bytes:
 
 
 def _invalid() -> UserError:
-    return UserError(Code.INVALID_TOKEN, "this token is not known")
+    return UserError(Code.INVALID_TOKEN, "this token is not known; the dashboard issues a new one")

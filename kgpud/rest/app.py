@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib import metadata
-from typing import Any
 
 from aiohttp import web
 
@@ -37,7 +37,9 @@ def build(services: Services, routes: Sequence[Route] = ROUTES) -> web.Applicati
     docs.add_routes(app, services.api_base)
     kept = steady.kept(services)
     for route in routes:
-        add = app.router.add_get if route.method == "GET" else _adder(app, route.method)
+        # What can be read answers HEAD, too.
+        reads, router = route.method == "GET", app.router
+        add = router.add_get if reads else partial(router.add_route, route.method)
         add(route.path, serving.handler(route, services, accounts, kept), expect_handler=_expect)
     if services.transit is not None and services.transit.folder is not None:
         transit.add_routes(app, services.transit.folder, services.transit.admission, _expect)
@@ -57,13 +59,6 @@ def _constant(document: bytes) -> Handler:
         return response
 
     return serve
-
-
-def _adder(app: web.Application, method: str) -> Callable[..., Any]:
-    def add(path: str, handler: Handler, **options: Any) -> None:  # noqa: ANN401 - aiohttp's own
-        app.router.add_route(method, path, handler, **options)
-
-    return add
 
 
 def _closer(services: Services) -> Callable[[web.Application], Awaitable[None]]:

@@ -181,7 +181,8 @@ def of_http(error: web.HTTPException, request_id: str) -> web.Response:
         )
     codes = {404: Code.NOT_FOUND, 413: Code.BODY_TOO_LARGE, 415: Code.UNSUPPORTED_MEDIA_TYPE}
     code = codes.get(status, Code.BAD_REQUEST if status < 500 else Code.INTERNAL)  # noqa: PLR2004
-    detail = "no such path" if status == HTTPStatus.NOT_FOUND else error.reason
+    lost = "no such path; the API's begin with /v1, and /docs shows them"
+    detail = lost if status == HTTPStatus.NOT_FOUND else error.reason
     return response(code, detail, request_id=request_id, status=status)
 
 

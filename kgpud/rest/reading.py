@@ -43,12 +43,10 @@ async def body(request: web.Request, model: type[B], seconds: float, turn: Turn 
     if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body with no coding but chunked")
     data = await limited(request, model.body_limit, seconds, turn)
-    if "Content-Type" not in request.headers and not data:
+    if not data and (model.may_be_empty or "Content-Type" not in request.headers):
         return _checked(model, {})
     if not _is_json(request):
         raise UserError(Code.UNSUPPORTED_MEDIA_TYPE, "send JSON, as Content-Type: application/json")
-    if not data and model.may_be_empty:
-        return _checked(model, {})
     await parts.check(data)
     try:
         # Not json.loads: this one also refuses NaN, lone surrogates and bottomless nesting.

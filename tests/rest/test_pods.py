@@ -166,6 +166,10 @@ async def test_rotation_pins_the_new_key(platform: Platform) -> None:
     }
     minted = await platform.api.call("PATCH", path, token=user.token)
     assert "private_key" in minted.body["ssh_access"]
+    # What curl's -d '' and PowerShell's -Method Post call an empty body.
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    minted = await platform.api.call("PATCH", path, token=user.token, data=b"", headers=form)
+    assert "private_key" in minted.body["ssh_access"]
     shown = await platform.show(user, pod_id)
     assert shown["ssh_access"]["fingerprint"] == minted.body["ssh_access"]["fingerprint"]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from kgpud.rest.shapes.base import Answer, Body, refused
+from kgpud.rest.shapes.base import Answer, Body, Time, refused
 from store.objects import ObjectEnd, ObjectState
 
 _LARGEST = 1 << 53
@@ -65,8 +65,8 @@ class TransitObject(Answer):
     etag: str | None
     """The store's own mark of the content; null until that was seen."""
     purge_on_release: bool
-    created_at: str
-    expires_at: str
+    created_at: Time
+    expires_at: Time
     """24 hours after its creation it is gone."""
     end_reason: ObjectEnd | None
 
@@ -89,7 +89,7 @@ class ObjectToPut(TransitObject):
     """PUT the whole object there, with its Content-Length; null for one that comes in parts."""
     put_max_bytes: int | None = None
     """The most that `put_url` takes; declare a larger size to get parts."""
-    put_expires_at: str | None = None
+    put_expires_at: Time | None = None
     """When `put_url`, or the parts' URLs, are no longer good."""
     part_size: int | None = None
     """The size of every part but the last; a whole number of MiB."""
@@ -113,7 +113,7 @@ class ObjectToGet(ObjectToPut):
 
     get_url: str | None = None
     """GET it there, with any number of clients; null until the object is ready."""
-    get_expires_at: str | None = None
+    get_expires_at: Time | None = None
     """When `get_url` is no longer good; never after `expires_at`."""
 
     examples = (
