@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from kgpud.dashboard.pods import pod_id
 from kgpud.dashboard.visit import Answer, Page, Redirect, Visit
 from kgpud.errors import Code, UserError
 from store.rentals import Which
@@ -36,7 +35,7 @@ async def person(visit: Visit) -> Answer:
 async def decide(visit: Visit) -> Answer:
     """Approve, suspend, reinstate or credit an account; nobody can suspend themselves."""
     who, accounts = visit.account.email, visit.services.accounts
-    account_id = (await accounts.find(visit.path["account_id"])).account_id
+    account_id = (await accounts.find(visit.path["user"])).account_id
     match visit.form.get("do"):
         case "approve":
             # A page may be old, and the account suspended by now.
@@ -66,7 +65,7 @@ class _Refused:
 
 
 async def _person(visit: Visit, refused: _Refused) -> Page:
-    one = await visit.services.accounts.find(visit.path["account_id"])
+    one = await visit.services.accounts.find(visit.path["user"])
     live = await visit.services.rentals.list(Which(one.account_id, active=True))
     context = {
         "one": one,
@@ -89,7 +88,7 @@ async def _credit(visit: Visit) -> None:
     if not note or len(note) > 200:  # noqa: PLR2004 - a line
         raise UserError(Code.VALIDATION_FAILED, "say why in a line, for the ledger", field="note")
     await visit.services.accounts.credit(
-        visit.path["account_id"], int(text), who=visit.account.email, note=note
+        visit.path["user"], int(text), who=visit.account.email, note=note
     )
 
 
@@ -107,23 +106,21 @@ async def fleet(visit: Visit) -> Answer:
 
 async def rentals(visit: Visit) -> Answer:
     """List everybody's live rentals."""
-    # The accounts first: of one that is deleted meanwhile no rental is left.
-    emails = {one.account_id: one.email for one in await visit.services.accounts.list()}
     found = await visit.services.rentals.list(Which(active=True, limit=_RENTALS))
-    found = [one for one in found if one.account_id in emails]
+    emails = await visit.services.accounts.emails()
     return Page("all_rentals.html", {"rentals": found, "emails": emails, "most": _RENTALS})
 
 
 async def confirm_release(visit: Visit) -> Answer:
     """Say whose rental would be ended, before it is."""
-    rental = await visit.services.rentals.get(None, pod_id(visit))
+    rental = await visit.services.rentals.get(None, visit.path["pod_id"])
     owner = await visit.services.accounts.find(rental.account_id)
     return Page("force_release.html", {"rental": rental, "owner": owner})
 
 
 async def release(visit: Visit) -> Answer:
     """End somebody's rental."""
-    await visit.services.rentals.force_release(pod_id(visit), visit.account.email)
+    await visit.services.rentals.force_release(visit.path["pod_id"], visit.account.email)
     return Redirect("/admin/rentals")
 
 

@@ -1,9 +1,8 @@
 """The first page: the menu for strangers; token, balance and quick start for members."""
 
+from kgpud.dashboard import rentform
 from kgpud.dashboard.visit import Answer, Page, Visit
 from store.rentals import Which
-
-_DEFAULT_MODEL = "rtx4090"
 
 
 async def show(visit: Visit) -> Answer:
@@ -29,9 +28,8 @@ async def show(visit: Visit) -> Answer:
 
 def quick_start(visit: Visit) -> dict[str, object]:
     """Return what the quick start needs: a class that is to be had, and who the server is."""
-    free = [line.gpu_model for line in visit.services.catalog.menu() if line.free]
-    chosen = _DEFAULT_MODEL if _DEFAULT_MODEL in free or not free else free[0]
-    return {"gpu_model": chosen, "host_keys": visit.services.host_keys.current()}
+    model = rentform.model(visit.services.catalog.menu())
+    return {"gpu_model": model, "host_keys": visit.services.host_keys.current()}
 
 
 async def confirm_reissue(visit: Visit) -> Answer:

@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 from kgpud.dashboard.visit import Visit
-from kgpud.errors import Code, UserError
 from kgpud.rest.shapes.streams import HEARTBEAT, EventStream
 from store.rentals import Which
 
@@ -17,8 +15,6 @@ _TOGETHER_SECONDS = 0.3
 _SHOWN = 20
 # How soon a browser comes back after the stream's end, as at a reload of the daemon.
 _RETRY = b"retry: 1000\n"
-# A browser needs one, or six where its tabs can't share. Each asks the store now and then.
-_STREAMS_EACH = 32
 
 
 async def follow(visit: Visit) -> EventStream:
@@ -26,22 +22,7 @@ async def follow(visit: Visit) -> EventStream:
 
     It begins with a mark, which is the page's own (`told`) if nothing has changed since.
     """
-    if visit.site.streams[visit.account.account_id] >= _STREAMS_EACH:
-        raise UserError(Code.RATE_LIMITED, "this account's pages are open in too many places")
-    return EventStream(_counted(visit))
-
-
-async def _counted(visit: Visit) -> AsyncGenerator[bytes, None]:
-    streams, mine = visit.site.streams, visit.account.account_id
-    streams[mine] += 1
-    try:
-        async with aclosing(_chunks(visit)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-    finally:
-        streams[mine] -= 1
-        if not streams[mine]:
-            del streams[mine]
+    return EventStream(_chunks(visit))
 
 
 async def _chunks(visit: Visit) -> AsyncGenerator[bytes, None]:

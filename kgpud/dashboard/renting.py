@@ -63,10 +63,8 @@ def _form(visit: Visit, given: Mapping[str, str], errors: Mapping[str, str]) -> 
     menu = visit.services.catalog.menu()
     defaults = {name: field.default for name, field in Rent.model_fields.items()}
     defaults |= {"image": visit.services.default_image, "ssh_pubkey": "", "env": ""}
-    if menu and defaults["gpu_model"] not in {line.gpu_model for line in menu if line.free}:
-        free = [line.gpu_model for line in menu if line.free] or [menu[0].gpu_model]
-        defaults["gpu_model"] = free[0]
     values = {name: given.get(name, str(default)) for name, default in defaults.items()}
+    values["gpu_model"] = rentform.model(menu, given.get("gpu_model"))
     context = {
         "menu": menu,
         "values": values,

@@ -58,8 +58,8 @@ PAGES = (
     PageRoute("GET", "/admin/fleet", admin.fleet, Access.MAINTAINER),
     PageRoute("GET", "/admin/rentals", admin.rentals, Access.MAINTAINER),
     PageRoute("GET", "/admin/audit", admin.audit, Access.MAINTAINER),
-    PageRoute("GET", "/admin/people/{account_id}", admin.person, Access.MAINTAINER),
-    PageRoute("POST", "/admin/people/{account_id}", admin.decide, Access.MAINTAINER),
+    PageRoute("GET", "/admin/people/{user}", admin.person, Access.MAINTAINER),
+    PageRoute("POST", "/admin/people/{user}", admin.decide, Access.MAINTAINER),
     PageRoute("GET", "/admin/rentals/{pod_id}/release", admin.confirm_release, Access.MAINTAINER),
     PageRoute("POST", "/admin/rentals/{pod_id}/release", admin.release, Access.MAINTAINER),
 )

@@ -45,7 +45,7 @@ def install(app: web.Application, site: Site) -> None:
 
 def _serve(route: PageRoute, site: Site) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
-        visit = Visit(site, None, "", request.match_info, request.cookies, told=site.told())
+        visit = Visit(site, None, "", {}, request.cookies, told=site.told())
         try:
             # The page's own script looks for news, and says so.
             visit = await _known(visit, in_use="X-News" not in request.headers)
@@ -54,7 +54,8 @@ def _serve(route: PageRoute, site: Site) -> Handler:
             answer = _failure(error)
         if isinstance(answer, EventStream):
             stop_when_gone(request, stops=True)
-            return await send(request, answer)
+            with site.services.streams.taken(visit.account.account_id):
+                return await send(request, answer)
         return rendering.respond(request, visit, answer)
 
     return serve
@@ -106,6 +107,7 @@ async def _answer(route: PageRoute, request: web.Request, visit: Visit) -> Answe
     refused = _refused(route, visit.visitor)
     if refused is not None:
         return refused
+    visit = replace(visit, path=reading.path(request))
     if request.method in ("GET", "HEAD"):
         return await route.handler(replace(visit, form=dict(request.query)))
     form = await _form(request, visit.site)

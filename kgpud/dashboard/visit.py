@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import secrets
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +28,6 @@ class Site:
     provider_name: str = ""
     #: Tells this daemon's marks from those of the one before it.
     run: str = field(default_factory=lambda: secrets.token_hex(4))
-    #: How many streams of news each account has open, by its id.
-    streams: Counter[str] = field(default_factory=Counter)
 
     def told(self) -> str:
         """Return a mark that is another one once a rental has changed."""

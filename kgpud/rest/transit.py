@@ -4,7 +4,6 @@ As S3 has it: an empty 200 with an ETag for a PUT that is on disk, 411 for one w
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -17,13 +16,13 @@ from kgpud.objects.folder import FolderStore
 from kgpud.objects.incoming import Incoming, Stopped
 from kgpud.objects.signing import PATH, Grant
 from kgpud.objects.telling import told
+from kgpud.rest import reading
 from kgpud.rest.files import send_file
 from kgpud.rest.server import stop_when_gone
 
 Expect = Callable[[web.Request], Coroutine[Any, Any, None]]
 
 _STALL_SECONDS = 60.0
-_KEY = re.compile(r"obj_[0-9a-f]{24}")
 
 
 def add_routes(
@@ -61,9 +60,7 @@ def add_routes(
 
 
 def _grant(store: FolderStore, request: web.Request) -> Grant:
-    key = request.match_info["object_id"]
-    if not _KEY.fullmatch(key):
-        raise UserError(Code.NOT_FOUND, "there is no such object")
+    key = reading.path(request)["object_id"]
     return store.signer.check(request.method, key, dict(request.query.items()))
 
 

@@ -1,7 +1,7 @@
 """A browser without a window: cookies, forms, and redirects one at a time."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from html import unescape
@@ -15,7 +15,9 @@ from kgpud.accounts import Accounts
 from kgpud.clock import SystemClock
 from kgpud.config import load
 from kgpud.signin import SignIns
+from store import ledger, rentals
 from store.db import Database
+from store.ledger import Usage
 from tests.e2e.serve import kgpud
 
 
@@ -42,6 +44,18 @@ class Site:
             accounts = Accounts(db, clock, trial_credits=0, quota_gpus=0, quota_cpu_pods=0)
             secret = await SignIns(db, clock, accounts).link(email, "cli:test")
             return f"{self.origin}/sign-in/link/{secret}"
+
+    async def use(self, pod_id: str, days: Iterable[int]) -> None:
+        """Have a rental used for a minute, gratis, on each of these days since the epoch."""
+        settings = load(self.config)
+        async with (
+            Database.open(settings.state / statefolder.DATABASE) as db,
+            db.transaction() as tx,
+        ):
+            rental = await rentals.get(tx, pod_id)
+            assert rental is not None
+            used = [Usage(rental.account_id, pod_id, 24 * day, 1, 0, 0) for day in days]
+            await ledger.add_usage(tx, used, 0)
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,14 @@ async def test_nobody_is_sent_elsewhere(site: Site, path: str) -> None:
             assert "evil" not in to
 
 
+@pytest.mark.parametrize("odd", ["A", "%FF", "%00", "a" * 400, "..%2F..%2Fetc"])
+async def test_what_is_no_id_leads_nowhere(site: Site, odd: str) -> None:
+    async with browser(site) as boss:
+        await boss.by_provider("boss")
+        for path in ("/pods/{}", "/pods/{}/release", "/objects/{}", "/admin/people/{}"):
+            assert (await boss.fetch("GET", path.format(odd))).status == 404, path
+
+
 async def test_one_form_rents_one_pod(site: Site) -> None:
     async with browser(site) as bob:
         await bob.by_provider("bob")

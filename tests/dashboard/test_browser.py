@@ -181,27 +181,6 @@ async def test_the_quick_start_is_pasted_as_it_stands(
     await context.close()
 
 
-async def test_people_come_by_the_provider_and_are_approved(site: Site, chromium: Browser) -> None:
-    context, theirs = await chromium.new_context(), await chromium.new_context()
-    page, new = await _signed_in(context, site), await theirs.new_page()
-    await new.goto(f"{site.origin}/sign-in")
-    await new.get_by_role("link", name="Continue with the test provider").click()
-    await new.get_by_role("button", name="carol", exact=True).click()
-    await expect(new.get_by_role("heading", name="Almost there")).to_be_visible()
-    await page.get_by_role("link", name="Admin").click()
-    await page.get_by_role("button", name="Approve carol@example.org").click()
-    await page.get_by_role("link", name="Carol").click()
-    await page.get_by_label("Credits").fill("1234")
-    await page.get_by_label("Why").fill("for the paper")
-    await page.get_by_role("button", name="Credit").click()
-    await expect(page.get_by_role("cell", name="for the paper")).to_be_visible()
-    await new.get_by_role("link", name="Look again").click()
-    await expect(new.get_by_role("heading", name="Hello, Carol")).to_be_visible()
-    await expect(new.get_by_text("101\N{NARROW NO-BREAK SPACE}234")).to_be_visible()
-    await context.close()
-    await theirs.close()
-
-
 async def test_every_page_reads_well(site: Site, chromium: Browser) -> None:
     context = await chromium.new_context()
     page = await _signed_in(context, site)

@@ -31,6 +31,9 @@ async def test_a_token_is_seen_once_and_the_old_one_dies(site: Site) -> None:
 async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
     async with browser(site) as bob:
         page = await bob.by_provider("bob")
+        # A form begins with a class that is on the menu, whatever the address says.
+        strange = await bob.get("/rent?gpu_model=gtx1080")
+        assert len(re.findall(r"required\s+checked", strange.text)) == 1
         wrong = await bob.post("/rent", page.csrf, name="Not A Name", gpu_count="9")
         assert wrong.status == 422
         assert "lower case letters" in wrong.shown
@@ -213,6 +216,26 @@ async def test_what_was_spent_is_shown_and_saved(site: Site) -> None:
         assert lines[0] == "day,pod_id,name,gpu_model,gpu_count,minutes,credits"
         assert any(f",{pod_id},paid,v100,1,1,10" in line for line in lines)
         await bob.post(f"/pods/{pod_id}/release", page.csrf)
+
+
+async def test_a_long_history_is_saved_whole(site: Site) -> None:
+    async with browser(site) as one:
+        page = await one.by_provider("script")
+        await one.post("/rent", page.csrf, gpu_model="v100", name="long")
+        pod_id = next(w for w in (await one.get("/pods")).shown.split() if "-long-" in w)
+        await site.use(pod_id, range(5001))
+        lines = (await one.get("/usage.csv")).text.splitlines()
+        assert len({line for line in lines if line < "1990" and pod_id in line}) == 5001
+        await one.post(f"/pods/{pod_id}/release", page.csrf)
+
+
+async def test_an_object_is_called_what_the_api_lets_it_be_called(site: Site) -> None:
+    async with browser(site) as bob:
+        csrf = (await bob.by_provider("bob")).csrf
+        for label in ("two\nlines", "\N{ZERO WIDTH SPACE}", "a" * 201):
+            refused = await bob.post("/objects", csrf, label=label)
+            assert (refused.status, 'aria-invalid="true"' in refused.text) == (422, True)
+        assert "Upload object" in (await bob.post("/objects", csrf)).shown
 
 
 async def test_an_object_is_uploaded_fetched_and_deleted(site: Site) -> None:

@@ -71,9 +71,10 @@ function curlLine(form) {
 }
 
 // Make a node like another, touching no more than what differs: focus, selection and scroll stay.
+// What has an id becomes nothing else, or a button that has the focus would be somebody else's.
 function become(old, fresh) {
   if (old.isEqualNode(fresh)) return;
-  if (old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE) {
+  if (old.nodeName !== fresh.nodeName || old.nodeType !== Node.ELEMENT_NODE || old.id !== fresh.id) {
     old.replaceWith(fresh);
     return;
   }

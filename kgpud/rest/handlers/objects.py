@@ -25,16 +25,19 @@ async def create_object(call: Call[CreateObject]) -> ObjectToPut:
     One URL takes it whole, for an hour. For a `size_bytes` above what a single PUT takes there are
     `parts` instead: send each to its own URL, then call `POST /objects/{object_id}/complete`.
     """
-    objects, body = _objects(call), call.body
-    wish = Wish(body.label, body.size_bytes, body.sha256, body.purge_on_release)
-    account = call.account.account_id
+    objects, account = _objects(call), call.account.account_id
     async with call.once() as once:
         if once.answer is None:
-            ticket = await objects.create(account, wish, once.keep)
+            ticket = await objects.create(account, wish(call.body), once.keep)
         else:
             # The id was kept; the URLs are secrets, and made afresh.
             ticket = await objects.created(account, once.answer)
     return ObjectToPut(**_shown(call, ticket.object), **_to_put(objects, ticket))
+
+
+def wish(body: CreateObject) -> Wish:
+    """Return what a body asks for."""
+    return Wish(body.label, body.size_bytes, body.sha256, body.purge_on_release)
 
 
 async def list_objects(call: Call[None, PageQuery]) -> Page[TransitObject]:
