@@ -19,7 +19,9 @@ from kgpud.config import Config
 from .installing import KUBECTL, Installed
 
 ROOT = Path(__file__).parents[2]
-GUIDE, README = (ROOT / name for name in ("docs/operator.md", "README.md"))
+GUIDE, MAP, README = (
+    ROOT / name for name in ("docs/operator.md", "docs/architecture.md", "README.md")
+)
 K3S, IMAGE = ROOT / "config" / "k3s", ROOT / "config" / "image"
 
 
@@ -34,13 +36,32 @@ def test_readme_and_guide_have_the_same_ten_commands() -> None:
     assert len(commands.splitlines()) == 10
 
 
-def test_every_file_and_command_that_is_named_is_there() -> None:
-    for document in (GUIDE, README):
-        text = document.read_text()
-        for name in re.findall(r"(?<![\w/])(?:config|systemd|docs)/[\w./-]+\w", text):
-            assert (ROOT / name).exists(), name
+def test_every_file_link_and_command_that_is_named_is_there() -> None:
+    documents = [README, ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+    assert len(documents) > 6
+    for document in documents:
+        # The API's table names tests, and has a test of its own.
+        text = document.read_text().partition("\n## What shows it\n")[0]
+        rooms = "config|systemd|docs|tests|kgpud|gateway|store"
+        for name in re.findall(rf"(?<![\w/.])(?:{rooms})/[\w./-]+\w", text):
+            assert (ROOT / name).exists(), f"{document.name}: {name}"
+        for name in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (document.parent / name).exists(), f"{document.name}: {name}"
         for name in re.findall(r"`kgpud ([a-z][a-z-]+)", text):
             assert name in main.list_commands(None), name  # type: ignore[arg-type]
+
+
+def test_every_module_on_the_map_is_there() -> None:
+    rooms = MAP.read_text().split("\n**`")[1:]
+    rows = [
+        (room.split("/")[0], row)
+        for room in rooms
+        for row in re.findall(r"^\| (`.+?) \|", room, re.MULTILINE)
+    ]
+    assert len(rows) > 20
+    for room, row in rows:
+        for name in re.findall("`(.+?)`", row):
+            assert [*(ROOT / room).glob(name), *(ROOT / room).glob(f"{name}.*")], f"{room}/{name}"
 
 
 def settings(node: Any, at: str = "") -> set[str]:
