@@ -7,6 +7,7 @@ so that a core can end and another begin while sessions go on.
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -201,6 +202,9 @@ async def core(
             [*front.bastion.open_sessions(), *await front.elders.greet()]
         )
         front.bastion.remember(await platform.audit.recent_peers(config.ssh.known_days))
+        # What is there by now stays: a full collection that went through all of it would hold up
+        # every session for a tenth of a second.
+        gc.freeze()
         try:
             async with (
                 _looping(platform),
