@@ -171,7 +171,9 @@ class Bastion:
         await asyncio.sleep(0)
 
     def _session_maker(self, tasks: asyncio.TaskGroup) -> MakeSession:
-        around = Surroundings(self._core, self._executor, self._cuts, scp_engine=self._scp_engine)
+        around = Surroundings(
+            self._core, self._executor, self._cuts, self._turns, scp_engine=self._scp_engine
+        )
         return lambda connection: Session(
             connection, tasks, lambda session: Life(around, session).run()
         )

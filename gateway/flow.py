@@ -5,7 +5,8 @@ for what still waits), what waits is kept in few pieces, and sending is left to 
 which takes turns between its channels.
 
 It leans on private parts of asyncssh 2.24.1: the `_send_*` and `_recv_*` attributes of
-`SSHChannel`, `_accept_data`, `_deliver_data`, `_flush_send_buf`, `_pause_resume_writing`.
+`SSHChannel`, `_accept_data`, `_deliver_data`, `_discard_recv`, `_flush_send_buf`,
+`_packet_handlers`, `_pause_resume_writing`, `_process_close`.
 `tests/gateway/test_pinned.py` tells when they are gone.
 """
 
@@ -13,8 +14,8 @@ from collections import deque
 from typing import Protocol
 
 import asyncssh
-from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST
-from asyncssh.packet import UInt32
+from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_WINDOW_ADJUST
+from asyncssh.packet import SSHPacket, UInt32
 
 from gateway.buffers import PIECE
 
@@ -22,6 +23,8 @@ WINDOW = 2 * 1024 * 1024
 # Until somebody takes what comes: hundreds of sessions may wait for a pod that never starts.
 FIRST_WINDOW = 128 * 1024
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
+# How long what came before a client's close may still be taken.
+CLOSE_SECONDS = 3.0
 _PACKET = 32 * 1024
 _SMALL = 16 * 1024  # smaller pieces are put together
 _ENTRY = 128  # what a piece costs besides its bytes: a million of one byte must count, too
@@ -58,6 +61,7 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
         self._recv_buf: list[tuple[bytearray, None]] = []  # type: ignore[assignment]
         self._taken: list[memoryview] = []
         self._uncredited = 0
+        self.close_seconds = CLOSE_SECONDS
         self.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
 
     # From the client. The window, what is uncredited and what waits add up to WINDOW, once it is
@@ -120,6 +124,15 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
         if self._session is not None:
             self._session.data_received(bytes(data), datatype)
         self._give_credit()
+
+    def _process_close(self, _pkttype: int, _pktid: int, packet: SSHPacket) -> None:
+        """Tell the session that the client has left, though nobody should take its last words.
+
+        asyncssh waits for that. A command that reads no stdin would run on unseen.
+        """
+        super()._process_close(_pkttype, _pktid, packet)
+        if self._recv_buf:
+            self._loop.call_later(self.close_seconds, self._discard_recv)
 
     def _give_credit(self) -> None:
         due = self._uncredited
@@ -198,6 +211,11 @@ class Flow(asyncssh.SSHServerChannel[bytes]):
             self._sender.flush_soon(self)
         else:
             self.settle()
+
+    _packet_handlers = {  # noqa: RUF012 - never changed
+        **asyncssh.SSHServerChannel._packet_handlers,  # noqa: SLF001 - as asyncssh extends its own
+        MSG_CHANNEL_CLOSE: _process_close,
+    }
 
     # asyncssh makes a text of each packet, whether anybody logs it or not.
 

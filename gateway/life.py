@@ -15,6 +15,7 @@ from gateway.outcome import ExecRefused, Outcome
 from gateway.protocols import Core, Route, SessionClosed, SessionOpened
 from gateway.serving import Serving, serve
 from gateway.session import FAILED, Session
+from gateway.turns import Turns
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ class Surroundings:
     core: Core
     executor: Executor
     cuts: Cuts
+    turns: Turns
     ready_seconds: float = READY_SECONDS
     scp_engine: bool = True
 
@@ -156,7 +158,12 @@ class Life:
             around = self._around
             executor = around.executor.of(session.name)
             serving = await serve(
-                executor, route.pod, session.request, session, scp_engine=around.scp_engine
+                executor,
+                route.pod,
+                session.request,
+                session,
+                around.turns,
+                scp_engine=around.scp_engine,
             )
         except ExecLost as lost:
             await self._tell_fate(lost.hang_up, str(lost))

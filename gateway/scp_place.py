@@ -7,7 +7,7 @@ from gateway.scp_records import Times
 # Without -p nobody gets a setuid program.
 _SPECIAL = 0o7000
 # scp-receive.sh cuts a listing here.
-_MAX_LISTING = 1024 * 1024
+MAX_LISTING = 1024 * 1024
 
 # What is already in a folder, by path: `f` or `d`, and the mode.
 Known = dict[bytes, tuple[bytes, int]]
@@ -57,7 +57,7 @@ def read_listing(listing: bytes, *, preserve: bool) -> Known | None:
     """
     records = [record for record in listing.split(b"\0") if record]
     plain = b"fd" if preserve else b"fdl"
-    if not all(record[:1] in plain for record in records) or len(listing) >= _MAX_LISTING:
+    if not all(record[:1] in plain for record in records) or len(listing) >= MAX_LISTING:
         return None
     known = {}
     for record in records:

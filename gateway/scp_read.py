@@ -10,7 +10,9 @@ from gateway import scp_tar
 from gateway.scp_records import Entry, Times
 
 _MAX_RECORD = 64 * 1024
-_MAX_NAME = 1024 * 1024
+_MAX_NAME = 64 * 1024
+# What else a pax header may say of a file is nothing to scp.
+_HEARD = (b"path", b"size", b"mtime", b"atime")
 _MODE = 0o7777
 _NOT_NUL = re.compile(rb"[^\0]")
 _ABOUT_THE_NEXT = (
@@ -132,17 +134,19 @@ class Reader:
             yield from self._file(member, _last(member.name))
 
     def _tree(self, top: bytes) -> Iterator[Event | None]:
-        prefix, inside = top.rstrip(b"/"), list[bytes]()
+        # The folder that the last member lies in, and how much of its path each one around it has.
+        prefix, inside, folder = top.rstrip(b"/"), list[int](), b""
         while member := (yield from self._member()):
             path = member.name[len(prefix) :].lstrip(b"/")
             if not member.name.startswith(prefix) or (path and not inside):
                 raise Broken
-            while inside and inside[-1] and not path.startswith(inside[-1] + b"/"):
+            while inside and inside[-1] and not path.startswith(folder[: inside[-1]] + b"/"):
                 inside.pop()
                 yield Left()
             name = _last(path) if path else _last(top)
             if member.kind == tarfile.DIRTYPE:
-                inside.append(path)
+                folder = path
+                inside.append(len(path))
                 yield Opened(Entry(True, member.mode, 0, name), member.times)
             else:
                 yield from self._file(member, name)
@@ -244,7 +248,8 @@ def _pax(body: bytes) -> dict[bytes, bytes]:
         if not 0 < length <= len(body):
             raise Broken
         key, _, value = body[len(digits) + 1 : length - 1].partition(b"=")
-        said[key] = value
+        if key in _HEARD:
+            said[key] = value
         body = body[length:]
     return said
 

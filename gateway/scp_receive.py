@@ -12,6 +12,7 @@ from gateway.scp_place import Place
 from gateway.scp_records import (
     MAX_LINE,
     OK,
+    STEPS,
     Entry,
     NameRefused,
     Outbox,
@@ -24,7 +25,7 @@ from gateway.scp_write import Writer
 
 _MISSING, _NO_FOLDER = b"No such file or directory", b"Not a directory"
 
-# Takes what it can from the client's bytes; False if it needs more of them.
+# Takes one thing from the client's bytes; False if it needs more of them.
 _Step = Callable[[], bool]
 
 
@@ -33,6 +34,7 @@ class Receiving:
 
     def __init__(self, command: ScpCommand, place: Place, out: Outbox) -> None:
         self.exit_code: int | None = None
+        self.more = False
         self._recursive = command.recursive
         self._out = out
         self._writer = Writer(command, place, out)
@@ -40,6 +42,7 @@ class Receiving:
         self._state: _Step = self._take_record
         self._first = True
         self._eof = self._quits = self._failed = False
+        self._pod_code: int | None = None
         self._times: Times | None = None
         self._left = 0
         if command.directory and place.kind != b"folder":
@@ -67,18 +70,17 @@ class Receiving:
             self._content(piece)
             data = data[len(piece) :]
         self._data += data
-        self._go_on()
+        self.go_on()
 
     def client_ended(self) -> None:
         """Take the client's end-of-file."""
         self._eof = True
-        self._go_on()
+        self.go_on()
 
     def from_pod(self, data: bytes) -> None:
         """Take the pod's answers."""
-        if self.exit_code is None and not self._writer.from_pod(data):
-            self._die(b"the pod's side answers nonsense")
-        self._go_on()
+        self._writer.from_pod(data)
+        self.go_on()
 
     def pod_complained(self, data: bytes) -> None:
         """Pass on what is none of the script's answers."""
@@ -86,8 +88,39 @@ class Receiving:
 
     def pod_ended(self, code: int) -> None:
         """Take the end of the pod's side."""
-        if self.exit_code is not None:
-            return
+        self._pod_code = code
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Work on what has come, a slice of it."""
+        steps = 0
+        while steps < STEPS and self.exit_code is None and self._step():
+            steps += 1
+        self.more = steps == STEPS
+        if self.exit_code is None and not self.more:
+            self._see_ends()
+
+    def _step(self) -> bool:
+        return self._writer.take_answer() or (self._client_may_go_on and self._state())
+
+    @property
+    def _client_may_go_on(self) -> bool:
+        return not self._writer.waiting and not self._quits
+
+    def _see_ends(self) -> None:
+        """See who has ended, now that all they said is worked off."""
+        if self._writer.overlong:
+            self._die(b"the pod's side answers nonsense")
+        elif self._pod_code is not None:
+            self._pod_ended(self._pod_code)
+        elif self._eof and self._client_may_go_on:
+            resting = self._state == self._take_record and not self._data
+            if resting and not self._writer.depth:  # scp.c takes it for the end in a folder, too
+                self._quit()
+            else:
+                self._die(b"protocol error: lost connection")
+
+    def _pod_ended(self, code: int) -> None:
         if self._quits:
             self.exit_code = code or int(self._failed or self._writer.failed)
         else:
@@ -95,21 +128,6 @@ class Receiving:
             self.exit_code = code or 1
 
     # What the client sends.
-
-    def _go_on(self) -> None:
-        while self._may_go_on:
-            if not self._state():
-                break
-        if self._eof and self._may_go_on:
-            resting = self._state == self._take_record and not self._data
-            if resting and not self._writer.depth:  # scp.c takes it for the end in a folder, too
-                self._quit()
-            else:
-                self._die(b"protocol error: lost connection")
-
-    @property
-    def _may_go_on(self) -> bool:
-        return self.exit_code is None and not self._writer.waiting and not self._quits
 
     def _take_record(self) -> bool:
         end = self._data.find(b"\n", 0, MAX_LINE)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 OK = b"\0"
 MAX_LINE = 2047
+# What a conversation works on in one go, so that others have their turn: about a millisecond.
+STEPS = 64
 _MAX_OFFSET = 2**63 - 1
 _MODE_END = 5
 _TIMES = re.compile(rb"T(\d+) (\d{1,6}) (\d+) (\d{1,6})")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway import scp_tar
 from gateway.scp import ScpCommand
 from gateway.scp_read import Broken, Closed, Content, Event, Left, Opened, Reader, Said
-from gateway.scp_records import MAX_LINE, OK, Outbox, entry_line, times_line, warning
+from gateway.scp_records import MAX_LINE, OK, STEPS, Outbox, entry_line, times_line, warning
 
 _MAX_ERRORS = 16
 
@@ -22,12 +22,13 @@ class Sending:
 
     def __init__(self, command: ScpCommand, out: Outbox) -> None:
         self.exit_code: int | None = None
+        self.more = False
         self._preserve = command.preserve
         self._out = out
         self._reader = Reader()
         self._data = bytearray()
         self._eof = False
-        self._said = b""
+        self._said = bytearray()
         self._errors: deque[bytes] = deque()
         self._failed = False
         self._pod_code: int | None = None
@@ -39,8 +40,8 @@ class Sending:
 
     @property
     def holds_client(self) -> bool:
-        """The client says little."""
-        return False
+        """Whether the client has acknowledged more than it was sent."""
+        return len(self._data) > MAX_LINE
 
     @property
     def holds_pod(self) -> bool:
@@ -52,43 +53,54 @@ class Sending:
     def from_client(self, data: bytes) -> None:
         """Take acknowledgements."""
         self._data += data
-        self._go_on()
+        self.go_on()
 
     def client_ended(self) -> None:
         """Take the client's end-of-file."""
         self._eof = True
-        self._go_on()
+        self.go_on()
 
     def from_pod(self, data: bytes) -> None:
         """Take what the pod sends."""
         self._reader.feed(data)
-        self._go_on()
+        self.go_on()
 
     def pod_complained(self, data: bytes) -> None:
         """Take what the pod's tools say on stderr: tar's errors are scp's."""
-        *lines, self._said = (self._said + data).split(b"\n")
-        self._said = self._said[-MAX_LINE:]
-        for line in lines:
-            if line.startswith(b"tar: "):
-                said = scp_tar.complaint(line)
-                if said:
-                    self._note(b": ".join(said))
-            else:
-                self._out.stderr.append(line + b"\n")
-        self._go_on()
+        self._said += data
+        self.go_on()
 
     def pod_ended(self, code: int) -> None:
         """Take the end of the pod's side."""
         self._pod_code = code
-        self._go_on()
+        self.go_on()
 
     # The conversation.
 
-    def _go_on(self) -> None:
-        while self.exit_code is None:
-            went_on = self._take_answer() if self._then else self._take_event()
-            if not went_on:
-                break
+    def go_on(self) -> None:
+        """Work on what has come, a slice of it."""
+        steps = 0
+        while steps < STEPS and self.exit_code is None and self._step():
+            steps += 1
+        self.more = steps == STEPS
+
+    def _step(self) -> bool:
+        if self._take_complaint():
+            return True
+        return self._take_answer() if self._then else self._take_event()
+
+    def _take_complaint(self) -> bool:
+        end = self._said.find(b"\n")
+        if end < 0:
+            del self._said[:-MAX_LINE]
+            return False
+        line = bytes(self._said[:end])
+        del self._said[: end + 1]
+        if not line.startswith(b"tar: "):
+            self._out.stderr.append(line + b"\n")
+        elif said := scp_tar.complaint(line):
+            self._note(b": ".join(said))
+        return True
 
     def _take_answer(self) -> bool:
         """Read one acknowledgement, as scp.c's `response`."""

@@ -14,6 +14,7 @@ from gateway.scp_place import Place
 from gateway.scp_receive import Receiving
 from gateway.scp_records import Outbox, warning
 from gateway.scp_send import Sending
+from gateway.turns import Turns
 from gateway.wrapper import Command, Kind, script
 
 _GREETING = b"kgpud-scp"
@@ -23,9 +24,14 @@ _SCRIPTS = {"t": script("scp-receive.sh"), "f": script("scp-send.sh")}
 
 
 class Conversation(Protocol):
-    """One of the two: `Receiving` and `Sending`. What it says goes to its outbox."""
+    """One of the two: `Receiving` and `Sending`. What it says goes to its outbox.
+
+    It works on `STEPS` records or answers in one go; `more` says that there are more to `go_on`
+    with, in another turn of the loop.
+    """
 
     exit_code: int | None
+    more: bool
 
     @property
     def holds_client(self) -> bool:
@@ -50,20 +56,24 @@ class Conversation(Protocol):
     def pod_ended(self, code: int) -> None:
         """Take its end."""
 
+    def go_on(self) -> None:
+        """Work on what is left."""
+
 
 class Scp:
     """Speaks SCP with a client, and with a script in the pod. Made by `start`."""
 
-    def __init__(self, command: ScpCommand, sink: Sink) -> None:
+    def __init__(self, command: ScpCommand, sink: Sink, turns: Turns) -> None:
         self.greeting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._command = command
         self._sink = sink
+        self._turns = turns
         self._out = Outbox()
         self._exec: Exec
         self._begun = b""
         self._conversation: Conversation | None = None
         self._outcome: Outcome | None = None
-        self._over = False
+        self._over = self._in_line = False
         self._paused = self._link_full = False
         self._held_client = self._held_pod = False
 
@@ -119,6 +129,7 @@ class Scp:
         """Let output flow again."""
         self._paused = False
         self._press()
+        self._plan_the_rest()
 
     def mute(self) -> None:
         """Never call the sink again."""
@@ -157,6 +168,7 @@ class Scp:
         """Hold the client back while the link to the pod is full."""
         self._link_full = not ready
         self._press()
+        self._plan_the_rest()
 
     def finished(self, outcome: Outcome) -> None:
         """Take the end of the script."""
@@ -191,6 +203,7 @@ class Scp:
         if out.client:
             self._sink.stdout(b"".join(out.client))
         self._press()
+        self._plan_the_rest()
         conversation = self._conversation
         if conversation and conversation.exit_code is not None and not self._over:
             self._over = True
@@ -198,19 +211,31 @@ class Scp:
 
     def _press(self) -> None:
         """Hold back whoever would otherwise fill our memory."""
-        if self._over or self._conversation is None:
+        conversation = self._conversation
+        if self._over or conversation is None:
             return
-        held = self._link_full or self._conversation.holds_client
+        held = self._link_full or conversation.holds_client or conversation.more
         if held != self._held_client:
             self._held_client = held
             self._sink.stdin_ready(ready=not held)
-        held = self._paused or self._conversation.holds_pod
+        held = self._paused or conversation.holds_pod or conversation.more
         if held != self._held_pod and not self._outcome:
             self._held_pod = held
             if held:
                 self._exec.pause()
             else:
                 self._exec.resume()
+
+    def _plan_the_rest(self) -> None:
+        """Stand in line with what is left, unless what comes of it would have to wait."""
+        waits = self._over or self._in_line or self._link_full or self._paused
+        if self._conversation and self._conversation.more and not waits:
+            self._in_line = True
+            self._turns.join(self._go_on)
+
+    def _go_on(self) -> None:
+        self._in_line = False
+        self._do(lambda conversation: conversation.go_on())
 
 
 async def start(
@@ -219,13 +244,14 @@ async def start(
     command: ScpCommand,
     environment: Mapping[str, str],
     sink: Sink,
+    turns: Turns,
 ) -> Scp | None:
     """Begin to speak for a pod's scp; None if its own one should. Raises ExecRefused.
 
     Don't cancel it: see `Executor.start`.
     """
     given = {**environment, SCRIPT: _SCRIPTS[command.role]}
-    scp = Scp(command, sink)
+    scp = Scp(command, sink, turns)
     running = await executor.start(
         pod, Command(Kind.COMMAND, [command.text()], environment=given), scp
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gateway import scp_tar
 from gateway.scp import ScpCommand
-from gateway.scp_place import Known, Place, mode_word, read_listing, times_words
+from gateway.scp_place import MAX_LISTING, Known, Place, mode_word, read_listing, times_words
 from gateway.scp_records import Entry, Outbox, Times
 
 _OWNER_WRITES, _OWNER_ALL, _PERMISSIONS = 0o200, 0o700, 0o777
@@ -222,12 +222,18 @@ class Writer:
 
     # What the pod answers.
 
-    def from_pod(self, data: bytes) -> bool:
-        """Take answers: lines, or a listing. Return False if they are none."""
+    def from_pod(self, data: bytes) -> None:
+        """Take answers: lines, or a listing."""
         self._answers += data
-        while self._take_listing() if self._listing is not None else self._take_line():
-            pass
-        return len(self._answers) <= _MAX_ANSWER
+
+    def take_answer(self) -> bool:
+        """Work on one answer; return whether there was one."""
+        return self._take_listing() if self._listing is not None else self._take_line()
+
+    @property
+    def overlong(self) -> bool:
+        """Whether what is left, once all answers are taken, is too long for one."""
+        return len(self._answers) > _MAX_ANSWER or len(self._listing or b"") > 2 * MAX_LISTING
 
     def _take_line(self) -> bool:
         line = self._take_until(b"\n")

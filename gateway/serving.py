@@ -11,6 +11,7 @@ from gateway.outcome import Sink
 from gateway.protocols import PodRef
 from gateway.sftp import subsystem as sftp
 from gateway.terminal import Terminal
+from gateway.turns import Turns
 from gateway.wrapper import Command, Kind
 
 
@@ -60,19 +61,28 @@ class Serving(Protocol):
 
 
 async def serve(
-    executor: Executor, pod: PodRef, request: Request, sink: Sink, *, scp_engine: bool = True
+    executor: Executor,
+    pod: PodRef,
+    request: Request,
+    sink: Sink,
+    turns: Turns,
+    *,
+    scp_engine: bool = True,
 ) -> Serving:
-    """Begin to serve a request. Raises ExecRefused.
+    """Begin to serve a request; what an engine of ours has to do much of, it does in `turns`.
+
+    Raises ExecRefused.
 
     Don't cancel it: the command may have begun already, and only what is returned can end it.
     """
+    environment = request.environment
     if request.kind == "subsystem":  # sftp is the only one that a session grants
-        return await sftp.start(executor, pod, request.environment, sink)
+        return await sftp.start(executor, pod, environment, sink, turns)
     if request.kind == "exec" and sftp.is_server(request.command):
-        return await sftp.start(executor, pod, request.environment, sink, request.command)
+        return await sftp.start(executor, pod, environment, sink, turns, request.command)
     if scp_engine and request.kind == "exec" and not request.tty:
         asked = scp.recognise(request.command)
-        speaks = asked and await scp_serving.start(executor, pod, asked, request.environment, sink)
+        speaks = asked and await scp_serving.start(executor, pod, asked, environment, sink, turns)
         if speaks:
             return speaks
     return await executor.start(pod, _command(request), sink)

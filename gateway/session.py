@@ -51,6 +51,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._early: list[bytes] = []
         self._eof = False
         self._channel_full = False
+        self._pod_takes = True
         self._signals: deque[str] = deque()
         self._broken_pipes = 0
 
@@ -162,6 +163,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     def stdin_ready(self, *, ready: bool) -> None:
         """Withhold window credit from the client while the link to the pod is full."""
+        self._pod_takes = ready
         if ready:
             self.channel.resume_reading()
         else:
@@ -207,7 +209,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self._tasks.create_task(self._pass_signals(serving))
         self._throttle()
         self.channel.widen()
-        self.channel.resume_reading()
+        self.stdin_ready(ready=self._pod_takes)
 
     def cut(self, how: Cut) -> None:
         """End now, and tell the client why, even while the command is still being started."""

@@ -11,12 +11,15 @@ from gateway.sftp import agent, packets
 from gateway.sftp.fields import Malformed
 from gateway.sftp.jobs import MAX_BATCH, Job
 from gateway.sftp.operations import Operations
-from gateway.sftp.packets import Kind, Splitter
+from gateway.sftp.packets import MAX_PACKET, Kind, Splitter
 
 # What is on its way to the agent at once hides its distance. Of what moves bytes only two, so that
 # the next ones gather meanwhile and become one.
 _MAX_SENT, _MAX_HEAVY = 16, 2
 _MAX_WAITING = 128
+_LONGEST_HELLO = 64  # it is the umask
+# What is taken, and answered at once, in one go, so that others have their turn: some milliseconds.
+_TAKEN_AT_ONCE, _ANSWERED_AT_ONCE = 64, 64 * 1024
 
 
 class Unfit(Exception):
@@ -26,7 +29,8 @@ class Unfit(Exception):
 class Engine:
     """One session. `answers` is for the client, `lines` for the agent: who sends them clears them.
 
-    The agent works on one line at a time, so requests take effect in the order they came.
+    The agent works on one line at a time, so requests take effect in the order they came. `more`
+    says that there are some to `go_on` with, in another turn of the loop.
     """
 
     def __init__(self) -> None:
@@ -37,12 +41,18 @@ class Engine:
         self._hello = b""
         self._waiting: deque[Job] = deque()
         self._sent: deque[Job] = deque()
+        self.more = False
         self.answers = bytearray()
         self.lines = bytearray(self._talk.start() + agent.line("hello"))
 
     @property
     def full(self) -> bool:
         """Whether so much waits that the client should not send more for now."""
+        unheard = self._operations is None and self._splitter.held > MAX_PACKET
+        return self._laden or self.more or unheard
+
+    @property
+    def _laden(self) -> bool:
         weight = sum(job.weight for job in self._waiting)
         return len(self._waiting) >= _MAX_WAITING or weight >= 2 * MAX_BATCH
 
@@ -50,12 +60,12 @@ class Engine:
     def idle(self) -> bool:
         """Whether every whole request has its answer."""
         begun = self._operations is not None or not self._splitter.held
-        return begun and not self._waiting and not self._sent
+        return begun and not self._waiting and not self._sent and not self.more
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client. Raises Malformed."""
         self._splitter.feed(data)
-        self._take_requests()
+        self.go_on()
 
     def hear(self, data: bytes) -> None:
         """Take the agent's output. Raises Malformed, Broken, Unfit."""
@@ -69,7 +79,7 @@ class Engine:
             else:
                 self.answers += self._sent.popleft().end(event)
                 self._send()
-        self._take_requests()
+        self.go_on()
 
     def fail(self, reason: str) -> None:
         """Answer what has no answer yet: it failed, as far as anybody knows."""
@@ -81,18 +91,24 @@ class Engine:
     def _greet(self, event: bytes | agent.Ended) -> None:
         if isinstance(event, bytes):
             self._hello += event
+            if len(self._hello) > _LONGEST_HELLO:
+                raise agent.Broken("a greeting without an end")
         elif event.code:
             raise Unfit(event.complaint.decode(errors="replace"))
         else:
             self._operations = Operations(int(self._hello, 8), self._talk.mark)
 
-    def _take_requests(self) -> None:
-        """Begin what has come, up to the limit; what is sent makes room for more."""
-        while self._operations and not self.full:
+    def go_on(self) -> None:
+        """Begin what has come, up to the limits; what is sent makes room for more."""
+        taken, enough = 0, len(self.answers) + _ANSWERED_AT_ONCE
+        self.more = False
+        while self._operations and not self._laden and not self.more:
             packet = self._splitter.take()
             if packet:
                 self._take(packets.parse(packet), self._operations)
-            if self.full or not packet:
+                taken += 1
+            self.more = taken >= _TAKEN_AT_ONCE or len(self.answers) >= enough
+            if self._laden or self.more or not packet:
                 self._send()
             if not packet:
                 return

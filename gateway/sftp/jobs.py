@@ -14,10 +14,11 @@ from gateway.sftp.packets import Request, Status
 MAX_BATCH = 1024 * 1024
 _BLOCK = 32768  # of `fetch` in agent.sh
 _MAX_OUTPUT = 64 * 1024
+_ENTRY = 128  # what a request costs at least: a million of one byte must count, too
 
 
 class Job(Protocol):
-    """One line to the agent. `weight` is how many bytes of files it moves."""
+    """One line to the agent. `weight` is about how many bytes it takes here."""
 
     weight: int
 
@@ -94,12 +95,13 @@ class Reading:
     def add(self, holder: int, request: Request) -> bool:
         """Take one more, if it begins where the last one ends and there is room."""
         length = min(request.length, packets.MAX_DATA)
-        fits = self.weight + length <= MAX_BATCH
+        weight = max(length, _ENTRY)
+        fits = self.weight + weight <= MAX_BATCH
         if (holder, request.offset) != (self._holder, self._end) or not fits:
             return False
         self._wanted.append((request.id, length))
         self._end += length
-        self.weight += length
+        self.weight += weight
         return True
 
     def line(self) -> bytes:
@@ -140,7 +142,7 @@ class Writing:
 
     def __init__(self, holder: int, request: Request, *, append: bool) -> None:
         self._holder = holder
-        self._begin = self._end = request.offset
+        self._begin, self._size = request.offset, 0
         self._append = append
         self._ids: list[int] = []
         self._pieces: list[bytes] = []
@@ -149,21 +151,22 @@ class Writing:
 
     def add(self, holder: int, request: Request) -> bool:
         """Take one more, if it goes where the last one ends and there is room."""
-        follows = self._append or request.offset == self._end
-        fits = self.weight + len(request.data) <= MAX_BATCH
+        follows = self._append or request.offset == self._begin + self._size
+        weight = max(len(request.data), _ENTRY)
+        fits = self.weight + weight <= MAX_BATCH
         if holder != self._holder or not follows or not fits:
             return False
         self._ids.append(request.id)
         self._pieces.append(request.data)
-        self._end += len(request.data)
-        self.weight += len(request.data)
+        self._size += len(request.data)
+        self.weight += weight
         return True
 
     def line(self) -> bytes:
         """Hand the bytes over, and keep none."""
         where = "end" if self._append else self._begin
         pieces, self._pieces = self._pieces, []
-        return b"".join([agent.line("store", self._holder, self.weight, where), *pieces])
+        return b"".join([agent.line("store", self._holder, self._size, where), *pieces])
 
     def output(self, data: bytes) -> bytes:
         """There is none."""

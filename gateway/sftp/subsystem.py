@@ -14,6 +14,7 @@ from gateway.outcome import Outcome, Sink
 from gateway.protocols import PodRef
 from gateway.sftp import agent
 from gateway.sftp.server import Server
+from gateway.turns import Turns
 from gateway.wrapper import Command, Kind
 
 # Where distributions keep it.
@@ -39,13 +40,14 @@ async def start(
     pod: PodRef,
     environment: Mapping[str, str],
     sink: Sink,
+    turns: Turns,
     server: bytes | None = None,
 ) -> "Subsystem":
     """Begin a session; `server` is an sftp-server to look for first. Raises ExecRefused.
 
     Don't cancel it: the exec may have begun already.
     """
-    session = Subsystem(sink)
+    session = Subsystem(sink, turns)
     text = agent.bootstrap((server, *_SERVERS) if server else _SERVERS)
     command = Command(Kind.COMMAND, [text], environment=environment)
     session.attach(await executor.start(pod, command, session))
@@ -55,8 +57,9 @@ async def start(
 class Subsystem:
     """Serves the client, and is the sink of the exec. Made by `start`."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, turns: Turns) -> None:
         self._sink = sink
+        self._turns = turns
         self._exec: Exec | None = None
         self._early: list[Callable[[], None]] = []
         self._heard = b""
@@ -113,6 +116,8 @@ class Subsystem:
     def mute(self) -> None:
         """Never call the sink again."""
         self._running.mute()
+        if self._server:
+            self._server.mute()
 
     async def signal(self, name: str) -> None:
         """Give what runs in the pod a signal."""
@@ -183,7 +188,8 @@ class Subsystem:
 
     def _become_server(self, heard: bytes) -> None:
         said, self._said = b"".join(self._said), []
-        self._server = server = Server(self._running, self._sink)
+        self._balance()
+        self._server = server = Server(self._running, self._sink, self._turns)
         server.stdin_ready(ready=self._link_ready)
         if self._paused:
             server.pause()

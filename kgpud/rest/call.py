@@ -26,7 +26,7 @@ from kgpud.metrics import Metrics
 from kgpud.objects.opening import Transit
 from kgpud.rentals import Rentals
 from kgpud.rest.auth import Admit
-from kgpud.rest.limits import Slots, Turns
+from kgpud.rest.limits import Semaphores, Slots
 from kgpud.rest.shapes.base import Body, Query
 from kgpud.statements import Statements
 from kgpud.tokens import Caller, Tokens
@@ -70,7 +70,7 @@ class Services:
     life: Life = Life()
     transit: Transit | None = None
     http: Http = Http()
-    bodies: Turns = field(default_factory=lambda: Turns(_BODIES_AT_ONCE))
+    bodies: Semaphores = field(default_factory=lambda: Semaphores(_BODIES_AT_ONCE))
 
     @cached_property
     def execs(self) -> Slots:

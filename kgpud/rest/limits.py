@@ -47,7 +47,7 @@ class Rates:
             self._full_at.popitem(last=False)
 
 
-class Turns:
+class Semaphores:
     """How many of each caller may do something at the same time; who comes too many waits."""
 
     def __init__(self, each: int) -> None:
@@ -56,8 +56,8 @@ class Turns:
         self._here: Counter[str | None] = Counter()
 
     @asynccontextmanager
-    async def taken(self, caller: str | None) -> AsyncIterator[None]:
-        """Wait for a turn and hold it while the block runs."""
+    async def held(self, caller: str | None) -> AsyncIterator[None]:
+        """Wait for the caller's and hold it while the block runs."""
         self._here[caller] += 1
         try:
             async with self._callers.setdefault(caller, asyncio.Semaphore(self._each)):

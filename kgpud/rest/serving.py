@@ -89,7 +89,7 @@ async def _call(
     slow = not request.content.is_eof()
     body = None
     if route.body is not None:
-        turn = services.bodies.taken(_counted(caller)) if slow else reading.AT_ONCE
+        turn = services.bodies.held(_counted(caller)) if slow else reading.AT_ONCE
         body = await reading.body(request, route.body, services.http.body_seconds, turn)
     return Call(
         services=services,

@@ -35,6 +35,7 @@ from .raw_client import (
 )
 from .through import (
     CHANNEL_FAILURE,
+    CLOSE,
     Ready,
     cat,
     credit,
@@ -48,6 +49,24 @@ from .through import (
 
 # What one more read may add to what is there when reading stops, and its book-keeping.
 HELD = HIGH_WATER + READ + 100_000
+
+
+class Starting(Ready):
+    """Everybody's pod is there once `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def resolve(self, fingerprint: str) -> Route | None:
+        ready = await super().resolve(fingerprint)
+        assert ready
+        return ready if self.go.is_set() else replace(ready, waits_for="pulling")
+
+    async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
+        del route
+        await self.go.wait()
+        return await self.resolve(fingerprint)
 
 
 async def test_replies_that_nobody_reads_stop_the_requests(tmp_path: Path) -> None:
@@ -117,19 +136,8 @@ async def test_output_waits_for_a_connection_that_is_not_read(tmp_path: Path) ->
 
 
 async def test_little_is_held_of_what_comes_before_the_pod_is_ready(tmp_path: Path) -> None:
-    class Starting(Ready):
-        async def resolve(self, fingerprint: str) -> Route | None:
-            ready = await super().resolve(fingerprint)
-            assert ready
-            return replace(ready, waits_for="pulling")
-
-        async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
-            del route
-            await go.wait()
-            return await super().resolve(fingerprint)
-
-    go = asyncio.Event()
-    async with through(tmp_path, cat, Starting()) as bench, bench.raw(run=False) as client:
+    core = Starting()
+    async with through(tmp_path, cat, core) as bench, bench.raw(run=False) as client:
         await client.send(session_open())
         opened = await client.receive()
         assert (opened[0], opened[9:13]) == (CHANNEL_CONFIRMED, struct.pack(">I", FIRST_WINDOW))
@@ -137,7 +145,7 @@ async def test_little_is_held_of_what_comes_before_the_pod_is_ready(tmp_path: Pa
         assert (await client.receive())[0] == CHANNEL_SUCCESS
         await client.send(data(bytes(30_000)))
         await eventually(lambda: bench.channel._recv_window == FIRST_WINDOW - 30_000)
-        go.set()
+        core.go.set()
         # Somebody takes it now: there is room for a fast copy.
         more = WINDOW - FIRST_WINDOW + 30_000
         assert (await client.receive())[1:] == bytes(4) + struct.pack(">I", more)
@@ -286,3 +294,46 @@ async def test_two_channels_share_a_slow_connection(tmp_path: Path) -> None:
         while (answer := await client.receive())[:5] != bytes([CHANNEL_DATA]) + b"\0\0\0\1":
             assert bench.bastion
         assert answer[9:] == b"key"
+
+
+async def test_a_client_that_closes_its_channel_has_left_whatever_it_sent(tmp_path: Path) -> None:
+    async with through(tmp_path, cat, Starting()) as bench, bench.raw(run=False) as client:
+        await client.send(session_open())
+        assert (await client.receive())[0] == CHANNEL_CONFIRMED
+        await client.send(request(b"exec", string(b"cat")))
+        assert (await client.receive())[0] == CHANNEL_SUCCESS
+        bench.channel.close_seconds = 0.01
+        await client.send(data(b"first words"))
+        await eventually(lambda: bench.channel._recv_paused is True)
+        await client.send(data(b"nobody takes these"))
+        await eventually(lambda: bench.channel._recv_buf)
+        assert bench.bastion.open_sessions()
+        await client.send(bytes([CLOSE]) + bytes(4))
+        await eventually(lambda: not bench.bastion.open_sessions())
+
+
+async def test_an_engine_holds_its_client_back_from_the_first_byte_on(tmp_path: Path) -> None:
+    """A pod whose side of a copy never answers, and a client that waits for none."""
+
+    async def script(call: Call) -> None:
+        if call.is_hangup:
+            call.hung_up()
+            return
+        call.upgrade()
+        await go.wait()
+        call.stdout(b"kgpud-scp folder 0022 - x\n")
+        await call.gone()
+
+    go = asyncio.Event()
+    async with through(tmp_path, script) as bench, bench.raw(run=False) as client:
+        await client.send(session_open())
+        assert (await client.receive())[0] == CHANNEL_CONFIRMED
+        await client.send(request(b"exec", string(b"scp -t x")))
+        assert (await client.receive())[0] == CHANNEL_SUCCESS
+        await client.send(data(b"C0644 5000000 x\n"))
+        await eventually(lambda: bench.channel._recv_paused is True)
+        go.set()
+        await eventually(lambda: bench.channel._session._serving)  # type: ignore[attr-defined]
+        for _ in range(4):
+            await client.send(data(bytes(30_000)))
+        await eventually(lambda: sum(len(piece) for piece, _ in bench.channel._recv_buf) == 120_000)

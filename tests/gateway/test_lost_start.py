@@ -7,6 +7,7 @@ from gateway.beside import ExecLost, Fate
 from gateway.executor import Executor
 from gateway.outcome import ExecUnreachable
 from gateway.serving import Request, serve
+from gateway.turns import Turns
 from gateway.wrapper import Command, Kind
 
 from .fake_api import POD, SUCCESS, Call, Recorder, serving
@@ -74,7 +75,7 @@ async def test_an_engine_s_script_that_never_spoke() -> None:
 
     async with serving(script) as api:
         with pytest.raises(ExecLost, match="the connection to the pod broke") as caught:
-            await serve(Executor(api), POD, Request("exec", b"scp -f x"), Recorder())
+            await serve(Executor(api), POD, Request("exec", b"scp -f x"), Recorder(), Turns())
         assert await caught.value.hang_up() is Fate.ENDED
         assert [call.is_hangup for call in api.calls] == [False, True]
 

@@ -36,6 +36,7 @@ CHANNEL = (
     "_send_paused _recv_buf _recv_window _recv_state _recv_paused _accept_data _deliver_data "
     "_flush_recv_buf _flush_send_buf _pause_resume_writing _start_session _send_request "
     "_report_response _process_exec_request _process_env_request _process_x11_req_request "
+    "_discard_recv _packet_handlers "
     "_process_auth_agent_req_at_openssh_dot_com_request "
 )
 
@@ -45,7 +46,10 @@ OVERRIDDEN = {
     outflow.Outflow: [
         *("_send", "_force_close", "_send_kexinit", "send_newkeys", "_cleanup", "send_packet")
     ],
-    flow.Flow: ["_accept_data", "_deliver_data", "_flush_send_buf", "resume_reading", "write"],
+    flow.Flow: [
+        *("_accept_data", "_deliver_data", "_flush_send_buf", "_process_close"),
+        *("resume_reading", "write"),
+    ],
     channel.Channel: ["_process_exec_request", "_process_env_request"],
     connection.Connection: ["_send_kexinit", "remove_channel", "internal_error"],
 }

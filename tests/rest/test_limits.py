@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kgpud.errors import Code, UserError
 from kgpud.http_settings import Http
-from kgpud.rest.limits import Rates, Turns
+from kgpud.rest.limits import Rates, Semaphores
 
 from .platform import Platform, User
 
@@ -68,11 +68,11 @@ def test_strangers_take_no_memory_without_bound() -> None:
     assert refused(rates, "c") == 60
 
 
-async def test_who_comes_too_many_waits_for_a_turn_and_nobody_else_does() -> None:
-    turns, here, go_on = Turns(2), [], asyncio.Event()
+async def test_who_comes_too_many_waits_and_nobody_else_does() -> None:
+    semaphores, here, go_on = Semaphores(2), [], asyncio.Event()
 
     async def come(caller: str) -> None:
-        async with turns.taken(caller):
+        async with semaphores.held(caller):
             here.append(caller)
             await go_on.wait()
 

@@ -71,8 +71,14 @@ def speak(asked: scp.ScpCommand, pod: subprocess.Popen[bytes]) -> int:
                 talk.from_pod(data)
             else:
                 talk.pod_complained(data)
+        work_off(talk)
     flush(out, pod)
     return talk.exit_code
+
+
+def work_off(talk: Receiving | Sending) -> None:
+    while talk.more:
+        talk.go_on()
 
 
 def flush(out: Outbox, pod: subprocess.Popen[bytes]) -> None:

@@ -113,11 +113,11 @@ class Upload:
 
     def write(self, data: bytes) -> None:
         self.talk.from_client(data)
-        self._take()
+        self._go_on()
 
     def end(self) -> None:
         self.talk.client_ended()
-        self._take()
+        self._go_on()
 
     def pod_works(self) -> None:
         """Let the pod do all that it was told, and what it is told because of that."""
@@ -128,7 +128,12 @@ class Upload:
                 self.talk.from_pod(said)
             if self.pod.ended:
                 self.talk.pod_ended(0)
-            self._take()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        while self.talk.more:
+            self.talk.go_on()
+        self._take()
 
     def _take(self) -> None:
         taken = self.out.take()

@@ -78,6 +78,8 @@ def told(stream: bytes, cuts: list[int], order: list[bool], acks: bytes) -> tupl
     for answer in answers:
         talk.from_client(answer)
     talk.client_ended()
+    while talk.more:
+        talk.go_on()
     return b"".join(out.client), talk.exit_code
 
 

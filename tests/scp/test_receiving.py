@@ -158,6 +158,8 @@ def test_garbage_from_the_pod(said: list[bytes], tree: Tree, packs: bool, late: 
         talk.from_pod(answer)
         talk.pod_complained(answer)
     talk.pod_ended(0)
+    while talk.more:
+        talk.go_on()
     assert talk.exit_code is not None
 
 

@@ -83,6 +83,8 @@ def pump(client_in: int, client_out: int, process: subprocess.Popen[bytes]) -> N
                 else:
                     client_ended = True
                     selector.unregister(client_in)
+            while engine.more:
+                engine.go_on()
             _write(client_out, engine.answers)
             _write(process.stdin.fileno(), engine.lines)
     process.stdin.close()

@@ -13,6 +13,7 @@ from gateway.sftp.agent import Broken, Ended, Talk, explain
 from gateway.sftp.engine import Engine, Unfit
 from gateway.sftp.fields import Malformed
 from gateway.sftp.handles import MAX_HANDLES
+from gateway.sftp.jobs import MAX_BATCH
 from gateway.sftp.packets import MAX_PACKET, Status
 
 from .client import (
@@ -85,6 +86,7 @@ def finish(engine: Engine, agent: Scripted) -> list[tuple[int, int, bytes]]:
     while not engine.idle:
         for words in lines(engine, agent):
             engine.hear(agent.usual(words))
+        engine.go_on()
         found += answers(engine)
     return found
 
@@ -208,10 +210,55 @@ def test_a_client_that_does_not_wait_is_held_back() -> None:
     engine.receive(stream)
     assert engine.full
     assert len(lines(engine, agent)) == 16
+    engine.go_on()
+    engine.go_on()
+    assert not engine.more
+    assert engine.full
     for _ in range(16):
         engine.hear(agent.usual([b"attributes"]))
     assert [name for _, name, _ in answers(engine)] == list(range(16))
     assert len(finish(engine, agent)) == 5000 - 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest", "share"), [(READDIR, (b"what",), 64), (EXTENDED, (b"limits@openssh.com",), 64)]
+)
+def test_what_is_answered_at_once_has_a_share_of_each_turn(
+    kind: int, rest: tuple[bytes, ...], share: int
+) -> None:
+    engine, _ = greeted()
+    engine.receive(b"".join(packet(kind, at, *rest) for at in range(1000)))
+    taken = [len(answers(engine))]
+    while engine.more:
+        assert engine.full
+        assert not engine.idle
+        engine.go_on()
+        taken.append(len(answers(engine)))
+    assert (sum(taken), max(taken)) == (1000, share)
+    assert not engine.full
+
+
+def test_names_of_a_folder_fill_no_more_than_a_share_of_each_turn() -> None:
+    engine, agent = greeted()
+    engine.receive(packet(OPENDIR, 0, b"."))
+    lines(engine, agent)
+    record = b"81a4 5 0 0 1 2 1 root root ./" + b"x" * 200
+    engine.hear(agent.say((b"\n" + agent.mark).join([b"", *[record] * 5000]) + b"\n"))
+    [(_, _, handle)] = answers(engine)
+    engine.receive(b"".join(packet(READDIR, at, handle[4:]) for at in range(60)))
+    while engine.more:
+        assert len(engine.answers) < 150_000
+        engine.answers.clear()
+        engine.go_on()
+    assert engine.idle
+
+
+def test_what_comes_before_the_agent_has_spoken_is_held_back() -> None:
+    engine = Engine()
+    engine.receive(INIT)
+    assert not engine.full
+    engine.receive(b"".join(packet(LSTAT, at, bytes(4000)) for at in range(100)))
+    assert engine.full
 
 
 def opened(engine: Engine, agent: Scripted, flags: int = R | W, number: int = 7) -> bytes:
@@ -248,6 +295,17 @@ def test_neighbours_become_one_line(kind: int) -> None:
     assert moved == 62 * 32768
     assert len(answers(engine)) == 64
     assert engine.idle
+
+
+@pytest.mark.parametrize(("kind", "kept"), [(READ, "_wanted"), (WRITE, "_ids")])
+def test_tiny_neighbours_become_many_lines(kind: int, kept: str) -> None:
+    """A million of a byte each would be kept as one otherwise."""
+    engine, agent = greeted()
+    engine.receive(heavy(kind, opened(engine, agent), range(50_000), 1))
+    while engine.more:
+        engine.go_on()
+    assert engine.full
+    assert all(len(getattr(job, kept)) <= MAX_BATCH // 128 for job in engine._waiting)
 
 
 def test_reads_that_are_not_neighbours_are_not_mixed_up() -> None:

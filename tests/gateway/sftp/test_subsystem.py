@@ -9,6 +9,7 @@ import pytest
 from gateway.outcome import ExecRefused, Outcome
 from gateway.serving import Request, Serving, serve
 from gateway.sftp.agent import NO_SERVER
+from gateway.turns import Turns
 from tests.gateway.fake_api import (
     POD,
     SUCCESS,
@@ -29,7 +30,7 @@ SFTP = Request("subsystem", b"sftp")
 
 async def begin(api: FakeApi, request: Request = SFTP) -> tuple[Serving, Recorder]:
     recorder = Recorder()
-    return await serve(api.executor, POD, request, recorder), recorder
+    return await serve(api.executor, POD, request, recorder, Turns()), recorder
 
 
 async def frames(call: Call) -> AsyncIterator[bytes | None]:
@@ -126,7 +127,7 @@ async def test_an_answer_never_waits_for_what_could_follow() -> None:
 
     async with serving(script) as api:
         watch = Watch()
-        session = await serve(api.executor, POD, SFTP, watch)
+        session = await serve(api.executor, POD, SFTP, watch, Turns())
         await eventually(lambda: watch.out == said)
         assert watch.turns == [False, False]
         session.write(INIT)
@@ -228,9 +229,34 @@ async def test_a_client_that_breaks_the_protocol(sent: bytes, why: str) -> None:
     async with serving(work) as api:
         session, recorder = await begin(api)
         session.write(sent)
-        assert await recorder.ended() == Outcome(11)
+        assert await recorder.ended() == Outcome(11, runs_on=True)
         assert why.encode() in recorder.err
         assert recorder.err.count(b"\n") == 1
+
+
+async def test_a_client_that_said_much_before_ours_spoke_may_go_on() -> None:
+    async def script(call: Call) -> None:
+        agent, received = Scripted(), 0
+        call.upgrade()
+        async for data in frames(call):
+            if data is None:
+                call.finish(0)
+                return
+            received += len(data)
+            if received == sent:
+                call.stdout(NO_SERVER)
+            for words in agent.lines(data) if received > sent else ():
+                call.stdout(agent.usual(words))
+
+    asked = INIT + b"".join(packet(LSTAT, n, bytes(4000).replace(b"\0", b"x")) for n in range(20))
+    sent = len(asked)
+    async with serving(script) as api:
+        session, recorder = await begin(api)
+        session.write(asked)
+        assert recorder.ready[-1] is False
+        await eventually(lambda: recorder.ready[-1])
+        session.end_stdin()
+        assert await recorder.ended() == Outcome(0)
 
 
 async def test_an_image_that_lacks_a_tool() -> None:
@@ -246,10 +272,27 @@ async def test_an_image_that_lacks_a_tool() -> None:
     async with serving(script) as api:
         session, recorder = await begin(api)
         session.write(INIT)
-        assert await recorder.ended() == Outcome(127)
+        assert await recorder.ended() == Outcome(127, runs_on=True)
         assert b"this image has no sftp-server, and no stat -c" in recorder.err
         assert b"install openssh-sftp-server" in recorder.err
         assert not recorder.out
+
+
+async def test_a_helper_that_does_not_end_by_itself() -> None:
+    async def script(call: Call) -> None:
+        if call.is_hangup:
+            call.hung_up()
+            return
+        call.upgrade()
+        call.stdout(NO_SERVER + bytes(1000))
+        await call.gone()
+
+    async with serving(script) as api:
+        session, recorder = await begin(api)
+        session.write(INIT)
+        assert await recorder.ended() == Outcome(1, runs_on=True)
+        assert recorder.err == b"kgpud: the helper in the pod sent a greeting without an end\n"
+        await session.hang_up()
 
 
 @pytest.mark.parametrize("asked", ["subsystem", "exec"])
@@ -313,7 +356,7 @@ async def test_something_else_writes_to_the_agents_output() -> None:
         session.write(INIT + packet(LSTAT, 0, b"x"))
         await eventually(lambda: len(recorder.out) > 200)
         api.calls[0].stdout(b"out of the blue" + bytes(40))
-        assert await recorder.ended() == Outcome(1)
+        assert await recorder.ended() == Outcome(1, runs_on=True)
         assert b"the helper in the pod sent output that nobody asked for" in recorder.err
 
 
