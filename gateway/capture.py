@@ -93,7 +93,7 @@ async def run(
             await _feed(running, stdin, collector.writable)
             outcome = await collector.outcome
     except TimeoutError:
-        await running.hang_up(spare=False)
+        await asyncio.shield(running.hang_up(spare=False))
         return _partial(collector)
     except asyncio.CancelledError:
         await asyncio.shield(running.hang_up(spare=False))

@@ -13,7 +13,12 @@ from pathlib import Path
 
 import asyncssh
 import structlog
-from asyncssh.constants import MSG_KEXINIT, MSG_USERAUTH_FAILURE, MSG_USERAUTH_REQUEST
+from asyncssh.constants import (
+    MSG_KEXINIT,
+    MSG_USERAUTH_BANNER,
+    MSG_USERAUTH_FAILURE,
+    MSG_USERAUTH_REQUEST,
+)
 from asyncssh.logging import SSHLogger
 from asyncssh.misc import OptExcInfo
 from asyncssh.packet import Boolean, NameList, PacketDecodeError, SSHPacket, String
@@ -32,6 +37,7 @@ MAX_SESSIONS = 10  # as sshd's MaxSessions
 _PROOFS = 4  # clients ask once, for all keys that they don't know yet
 _DISMISSAL_SECONDS = 3.0
 _MSG_USERAUTH_PK_OK = 60  # RFC 4252, 7
+_NO_SUCH_USER = "kgpud: log in as kgpu (ssh kgpu@...): the key says which rental it is\r\n"
 
 
 class Connection(FastPath):
@@ -168,6 +174,9 @@ class Connection(FastPath):
         request = userauth.parse(packet)
         # Clients begin with "none" to learn what there is.
         free = request.method == b"none" and not self._greeted
+        if request.user != userauth.USER and not self._greeted:
+            # RFC 4252, 5.4. Without it there is but "Permission denied".
+            self.send_packet(MSG_USERAUTH_BANNER, String(_NO_SUCH_USER), String(""))
         self._greeted = True
         if not free and not self._admission.attempt(self._visit):
             raise asyncssh.ProtocolError("Too many authentication failures")

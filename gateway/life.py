@@ -100,7 +100,9 @@ class Life:
         session = self._session
         route = await ask("resolve", self._around.core.resolve(key))
         if route is not None and route.waits_for and _same(route, pinned):
+            session.waits = True
             route = await self._when_ready(key, route)
+            session.waits = False
         if session.over.done():
             return _left(session.over.result())
         if route is None or not _same(route, pinned):

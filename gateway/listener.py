@@ -1,7 +1,6 @@
 """Accepting connections: a few at a time, and the unwanted dropped before anything is built."""
 
 import asyncio
-import errno
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -16,8 +15,6 @@ log = structlog.get_logger()
 _AT_ONCE = 8
 _TALLY_SECONDS = 10.0
 _REST_SECONDS = 1.0
-# Out of descriptors or memory: what is closed elsewhere mends it.
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
@@ -68,8 +65,7 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
-                    raise
+                # Out of descriptors or memory, mostly: what is closed elsewhere mends it.
                 log.error("ssh.accept_failed", error=error.strerror)  # noqa: TRY400
                 self._rest()
                 return

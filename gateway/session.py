@@ -19,6 +19,10 @@ from gateway.terminal import Terminal
 
 FAILED = 255  # what ssh itself says when the connection, not the command, failed
 _SIGNALS_WAITING = 16
+# What is typed while a pod starts waits for it, up to so much.
+_TYPED_AHEAD = 1024
+_INTERRUPT = b"\x03"  # ^C
+_INTERRUPTED = Cut("interrupted", "interrupted; the pod still starts, and its rental goes on")
 # Writers come one after the other, too; one who ignores every signal is let write.
 _BROKEN_PIPES = 5
 # What was under way when the last one died is nobody's writing on.
@@ -51,6 +55,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._early: list[bytes] = []
         self._eof = False
         self._channel_full = False
+        #: Whether there is no pod yet to take an interrupt.
+        self.waits = False
         self._pod_takes = True
         self._signals: deque[str] = deque()
         self._broken_pipes = 0
@@ -100,16 +106,22 @@ class Session(asyncssh.SSHServerSession[bytes]):
     # Bytes from the client.
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Pass stdin on; before the exec is there, hold one small window of it at most."""
+        """Pass stdin on; before the exec is there, hold one small window of it at most.
+
+        Who waits for a pod at a terminal can give up as one does there.
+        """
         del datatype
         self.moved_in += len(data)
         if self.over.done():
             return
         if self._serving:
             self._serving.write(data)
+        elif self.waits and self.request.tty and _INTERRUPT in data:
+            self.cut(_INTERRUPTED)
         else:
             self._early.append(data)
-            self.channel.pause_reading()
+            if not self.request.tty or sum(map(len, self._early)) > _TYPED_AHEAD:
+                self.channel.pause_reading()
 
     def eof_received(self) -> bool:
         """Pass the end of stdin on; the other direction stays open."""

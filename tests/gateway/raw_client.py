@@ -19,6 +19,7 @@ from .raw_ciphers import MAKE, TO_CLIENT, TO_SERVER, Guard
 DISCONNECT, IGNORE, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 5, 6, 7
 KEXINIT, NEWKEYS, ECDH_INIT, ECDH_REPLY = 20, 21, 30, 31
 USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS, USERAUTH_PK_OK = 50, 51, 52, 60
+USERAUTH_BANNER = 53
 GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 80, 81, 82
 CHANNEL_OPEN, CHANNEL_CONFIRMED, CHANNEL_REFUSED = 90, 91, 92
 CHANNEL_DATA, CHANNEL_EXTENDED_DATA, CHANNEL_REQUEST, CHANNEL_SUCCESS = 94, 95, 98, 99
@@ -69,6 +70,7 @@ class RawClient:
         self.session_id = b""
         self.offers: list[list[str]] = []
         self.extensions: dict[bytes, bytes] = {}
+        self.banners: list[bytes] = []
         self.kex = b"curve25519-sha256,ext-info-c,kex-strict-c-v00@openssh.com"
 
     @classmethod
@@ -139,6 +141,8 @@ class RawClient:
             if payload[0] == EXT_INFO:
                 pairs = strings(payload[5:])
                 self.extensions = dict(zip(pairs[::2], pairs[1::2], strict=True))
+            elif payload[0] == USERAUTH_BANNER:
+                self.banners.append(strings(payload[1:])[0])
             elif payload[0] == DISCONNECT:
                 raise Closed(strings(payload[5:])[0].decode())
             elif payload[0] not in (IGNORE, GLOBAL_REQUEST):

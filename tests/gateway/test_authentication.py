@@ -80,6 +80,7 @@ async def test_the_key_that_signs_gets_in(front: Door, a: Key) -> None:
     async with RawClient.ready(front.port) as client:
         assert await said(client, signed(client, a)) == [SUCCESS]
         assert await leads_to(front, client) == "rental-a"
+        assert client.banners == []
     [opened] = front.core.opened_by
     assert (opened.fingerprint, opened.peer, opened.client) == (a.name, "127.0.0.1", "raw")
 
@@ -148,6 +149,8 @@ async def test_only_kgpu_gets_in(front: Door, a: Key, user: bytes) -> None:
         assert await said(client, signed(client, a, user=user)) == [FAILURE]
         # A key is not even looked for.
         assert front.core.asked == []
+        (banner,) = client.banners
+        assert b"log in as kgpu" in banner
 
 
 async def test_the_user_switched_in_between(front: Door, a: Key) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from gateway.fastpath import MAX_DEFERRED
 from gateway.flow import FIRST_WINDOW, HIGH_WATER, WINDOW
 from gateway.hostkeys import HostKeys
 from gateway.outflow import UNREAD
-from gateway.protocols import Route
 
 from .fake_api import Call, eventually
 from .raw_client import (
@@ -36,7 +34,7 @@ from .raw_client import (
 from .through import (
     CHANNEL_FAILURE,
     CLOSE,
-    Ready,
+    Starting,
     cat,
     credit,
     data,
@@ -49,24 +47,6 @@ from .through import (
 
 # What one more read may add to what is there when reading stops, and its book-keeping.
 HELD = HIGH_WATER + READ + 100_000
-
-
-class Starting(Ready):
-    """Everybody's pod is there once `go` is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go = asyncio.Event()
-
-    async def resolve(self, fingerprint: str) -> Route | None:
-        ready = await super().resolve(fingerprint)
-        assert ready
-        return ready if self.go.is_set() else replace(ready, waits_for="pulling")
-
-    async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
-        del route
-        await self.go.wait()
-        return await self.resolve(fingerprint)
 
 
 async def test_replies_that_nobody_reads_stop_the_requests(tmp_path: Path) -> None:
@@ -337,3 +317,31 @@ async def test_an_engine_holds_its_client_back_from_the_first_byte_on(tmp_path: 
         for _ in range(4):
             await client.send(data(bytes(30_000)))
         await eventually(lambda: sum(len(piece) for piece, _ in bench.channel._recv_buf) == 120_000)
+
+
+@pytest.mark.parametrize(("tty", "gives_up"), [(True, True), (False, False)])
+async def test_an_interrupt_ends_the_wait_of_who_waits_at_a_terminal(
+    tmp_path: Path, tty: bool, gives_up: bool
+) -> None:
+    core = Starting()
+    async with through(tmp_path, cat, core) as bench, bench.raw(run=False) as client:
+        await client.send(session_open())
+        assert (await client.receive())[0] == CHANNEL_CONFIRMED
+        terminal = string(b"xterm") + struct.pack(">IIII", 80, 24, 0, 0) + string(b"\0")
+        if tty:
+            await client.send(request(b"pty-req", terminal))
+            assert (await client.receive())[0] == CHANNEL_SUCCESS
+        await client.send(request(b"exec", string(b"cat")))
+        assert (await client.receive())[0] == CHANNEL_SUCCESS
+        session = bench.channel._session
+        await eventually(lambda: session.waits)  # type: ignore[attr-defined]
+        await client.send(data(b"typed ahead"))
+        await client.send(data(b"\x03"))
+        if gives_up:
+            while b"kgpud: interrupted" not in (await client.receive()):
+                pass
+            await eventually(lambda: core.closed_by)
+            assert (core.closed_by[0].exit_status, core.closed_by[0].reason) == (255, "interrupted")
+        else:
+            core.go.set()
+            assert await echoed(client, 12) == b"typed ahead\x03"

@@ -1,12 +1,15 @@
 """A bastion's limits as clients meet them: dropped without a word, or told why."""
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from gateway.admission import Limits
+from gateway.admission import Admission, Limits, Visit
+from gateway.listener import Listener
 from gateway.penalties import Penalties
 
 from .doors import Door, Key, asking, door, make_key, signed
@@ -184,3 +187,21 @@ async def test_what_a_client_sends_ahead_is_left_in_the_kernel(tmp_path: Path) -
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await second._writer.drain()
+
+
+async def test_an_accept_that_fails_is_told_and_tried_again_later() -> None:
+    async def serve(client: socket.socket, visit: Visit) -> None:
+        pytest.fail(f"{visit} came by {client}")
+
+    loop, crashed = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: crashed.append(context))
+    deaf = socket.socket()  # it doesn't listen: whatever accept(2) says
+    deaf.bind(("127.0.0.1", 0))
+    async with asyncio.TaskGroup() as tasks:
+        listener = Listener(deaf, Admission(Limits(), time.monotonic), serve, tasks)
+        with capture_logs() as logs:
+            listener.open()
+            await eventually(lambda: logs)
+            listener.close()
+    assert [line["event"] for line in logs] == ["ssh.accept_failed"]
+    assert not crashed

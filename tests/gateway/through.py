@@ -5,7 +5,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,24 @@ class Ready(Table):
     async def resolve(self, fingerprint: str) -> Route | None:
         del fingerprint
         return Route("r1", 1, PodRef("kgpu", "r1", "main"))
+
+
+class Starting(Ready):
+    """Everybody's pod is there once `go` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def resolve(self, fingerprint: str) -> Route | None:
+        ready = await super().resolve(fingerprint)
+        assert ready
+        return ready if self.go.is_set() else replace(ready, waits_for="pulling")
+
+    async def moved_on(self, fingerprint: str, route: Route) -> Route | None:
+        del route
+        await self.go.wait()
+        return await self.resolve(fingerprint)
 
 
 WINDOW_ADJUST, EOF, CLOSE, CHANNEL_FAILURE = 93, 96, 97, 100
