@@ -82,12 +82,15 @@ class Executor:
             fate = await beside.hang_up(argv)
         return fate
 
-    async def hang_up_lost(self, pod: PodRef, session: str) -> Fate:
+    async def hang_up_lost(self, pod: PodRef, session: str, *, spare: bool = True) -> Fate:
         """End what a session left in a pod whose daemon died, as `Exec.hang_up` does.
 
         What is over already, or was never begun, is NOT_FOUND.
         """
-        argv = wrapper.hangup_of_lost(session, grace_seconds=HANGUP_GRACE_SECONDS)
+        if spare:
+            argv = wrapper.hangup_of_lost(session, grace_seconds=HANGUP_GRACE_SECONDS)
+        else:
+            argv = hangup(session, tty=False, spare=False)
         beside = self._beside(pod)
         for _ in range(_EXECS_OF_A_SESSION):
             fate = await beside.hang_up(argv)

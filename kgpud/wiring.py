@@ -17,6 +17,7 @@ from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
+from kgpud.commands import Commands
 from kgpud.config import Address, Config
 from kgpud.dashboard.oidc import Provider
 from kgpud.dashboard.visit import Site
@@ -72,6 +73,7 @@ class Platform:
     site: Site
     routing: Routing
     audit: Audit
+    commands: Commands
     reconcile: Reconcile
     loops: Iterable[Callable[[], Coroutine[Any, Any, None]]]
 
@@ -79,6 +81,7 @@ class Platform:
         """Write what is still in memory."""
         await self.services.rentals.activity.flush()
         await self.audit.finish()
+        await self.commands.finish()
 
 
 @asynccontextmanager
@@ -103,6 +106,7 @@ async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Pl
         site=wired.site,
         routing=wired.routing,
         audit=wired.audit,
+        commands=wired.commands,
         reconcile=wired.reconcile,
         loops=wired.loops(),
     )
@@ -136,6 +140,7 @@ class _Wiring:
             self._orphans.run,
             low_balance.run,
             self.audit.run,
+            self.commands.run,
             self._watchdog.run,
             *(self._transit.loops if self._transit else ()),
         )
@@ -255,6 +260,10 @@ class _Wiring:
     # HTTP.
 
     @cached_property
+    def commands(self) -> Commands:
+        return Commands(self._db, self._clock, self._executor, self._cluster.namespace)
+
+    @cached_property
     def services(self) -> Services:
         config, outside = self._config, self._outside
         told = config.ssh_address(outside.ssh)
@@ -269,7 +278,7 @@ class _Wiring:
             idempotency=Idempotency(self._db, self._clock),
             metrics=Metrics(self._db, self._catalog, self._counters, self._watchdog),
             cluster=self._cluster,
-            executor=self._executor,
+            commands=self.commands,
             core=outside.core,
             host_keys=outside.host_keys,
             clock=self._clock,

@@ -207,6 +207,15 @@ class SessionEnd:
 
 
 @dataclass(frozen=True)
+class RunningCommand:
+    """A command of the REST API's that runs: its name in its pod, and its time limit."""
+
+    name: str
+    pod_id: str
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Action:
     """What a maintainer or operator did to an account, or to a rental of it (`pod_id`).
 

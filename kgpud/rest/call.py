@@ -9,7 +9,6 @@ from typing import Generic
 
 from typing_extensions import TypeVar
 
-from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from gateway.protocols import Core
 from kgpud.accounts import Accounts
@@ -17,6 +16,7 @@ from kgpud.audit import Audit
 from kgpud.catalog import Catalog
 from kgpud.clock import Clock
 from kgpud.cluster.client import Cluster
+from kgpud.commands import Commands
 from kgpud.errors import Code, UserError
 from kgpud.history import History
 from kgpud.http_settings import Http
@@ -58,7 +58,7 @@ class Services:
     idempotency: Idempotency
     metrics: Metrics
     cluster: Cluster
-    executor: Executor
+    commands: Commands
     core: Core
     host_keys: HostKeys
     clock: Clock

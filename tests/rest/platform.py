@@ -22,6 +22,7 @@ from kgpud.clock import SystemClock
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.manifests import Installation
 from kgpud.cluster.view import ClusterView
+from kgpud.commands import Commands
 from kgpud.config import Config
 from kgpud.history import History
 from kgpud.http_settings import Http
@@ -116,7 +117,7 @@ class Platform:
             history=History(db, rentals),
             idempotency=Idempotency(db, clock),
             cluster=cluster,
-            executor=Executor(cluster),
+            commands=Commands(db, clock, Executor(cluster), NAMESPACE),
             host_keys=HostKeys(state / "ssh_host_ed25519_key"),
             clock=clock,
             api_base=f"{root}/v1",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway import capture
+from gateway.executor import Executor
 from gateway.protocols import PodRef
 from kgpud.cluster.pods import CONTAINER
 from kgpud.http_settings import Http
@@ -201,6 +202,6 @@ async def stop(platform: Platform, on: tuple[User, str]) -> None:
     """Let the commands end that wait for a file: past the API, which takes no more of them."""
     pod = PodRef(platform.services.namespace, on[1], CONTAINER)
     done = await capture.run(
-        platform.services.executor, pod, ["touch", "/tmp/stop"], output_limit=100, timeout=20
+        Executor(platform.cluster), pod, ["touch", "/tmp/stop"], output_limit=100, timeout=20
     )
     assert done.exit_code == 0

@@ -29,9 +29,12 @@ async def exec_command(call: Call[Exec]) -> Completed:
     begun = time.monotonic()
     call.lasts()
     try:
-        with services.execs.taken(call.pod_id):
+        with (
+            services.execs.taken(call.pod_id),
+            services.commands.noted(call.pod_id, body.timeout_seconds) as executor,
+        ):
             done = await capture.run(
-                services.executor,
+                executor,
                 pod,
                 body.cmd,
                 stdin=body.input,
