@@ -14,6 +14,7 @@ cd /workspace 2>/dev/null || cd 2>/dev/null
 for __shell in "${SHELL:-}" /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
   [ -x "$__shell" ] && break
 done
+[ -x "$__shell" ] || __shell=$(command -v sh) # where an image keeps it elsewhere
 if [ "$__kind" != argv ]; then
   # What sshd sets (session.c, do_setup_env). The count of shells begins with the user's.
   unset KGPU_API_TOKEN SHLVL

@@ -11,6 +11,7 @@ import pytest
 
 from gateway import wrapper
 from gateway.wrapper import Command, CommandRefused, Kind
+from kgpud.localcluster import bwrap
 
 from .shells import Shell, Terminal, run, swept, wait_for, without_trailer
 
@@ -221,6 +222,17 @@ def test_a_shell_is_found_where_the_image_names_none(shell: Shell) -> None:
     ran = run(shell, text("echo $0"), environment={"SHELL": "/no/such/shell"})
     assert ran.codes == {0}
     assert ran.out.strip() in {b"/bin/bash", b"/usr/bin/bash", b"/usr/local/bin/bash", b"/bin/sh"}
+
+
+def test_a_shell_is_found_where_the_image_keeps_it_elsewhere(tmp_path: Path) -> None:
+    """As images for debugging do, which have no more than /busybox."""
+    image = [str(bwrap.find(tmp_path)), "--ro-bind", "/bin/busybox", "/busybox/sh"]
+    image += ["--proc", "/proc", "--dev", "/dev", "--clearenv", "--setenv", "PATH", "/busybox"]
+    nonce = wrapper.new_nonce()
+    argv = wrapper.wrapped(text("echo in; exit 7"), nonce)
+    done = subprocess.run([*image, *argv], capture_output=True, timeout=20)
+    assert done.returncode == 7, done.stderr
+    assert without_trailer(done.stdout, nonce) == (b"in\n", 7)
 
 
 def test_a_command_starts_at_home_without_a_workspace(shell: Shell, tmp_path: Path) -> None:
