@@ -23,9 +23,10 @@ def explain(message: str) -> str:
     """Explain what the runtime said when no process came of the command."""
     if "container not found" in message:
         return NOT_RUNNING
-    # runc's words and crun's; a runtime that can't be dialled misses its socket, not the sh.
+    # runc's words and crun's; a runtime that can't be dialled misses its socket, not the sh, and
+    # where a command is to start may have been removed.
     missing = "not found in $PATH" in message or "no such file or directory" in message
-    if missing and "dial " not in message:
+    if missing and "dial " not in message and "chdir to cwd" not in message:
         return NO_SH
     return f"the cluster could not run the command: {_one_line(message)}"
 

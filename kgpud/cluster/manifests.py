@@ -20,8 +20,9 @@ FINGERPRINT = "kgpu.net/key-fingerprint"
 GENERATION = "kgpu.net/key-generation"
 
 _TOKEN = "token"  # noqa: S105 - the name of a Secret's entry
+_WORKSPACE = "/workspace"
 # Only builtins: what /bin/sh alone can do is what every image that can be rented can do.
-_READY = "cd /workspace"
+_READY = f"cd {_WORKSPACE}"
 # Idles, goes at TERM, and as the shell of the pod waits for what it is left with. `wait` returns
 # at once when a signal comes, which a plain sleep would not.
 IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
@@ -140,11 +141,13 @@ def _container(
         "name": CONTAINER,
         "image": rental.image,
         "command": list(IDLE),
+        # Where all commands begin, whatever the image says: a folder that nobody can remove.
+        "workingDir": _WORKSPACE,
         "env": _environment(rental, env, installation),
         "resources": {"limits": _resources(rental), "requests": _resources(rental)},
         "securityContext": {"allowPrivilegeEscalation": False},
         "volumeMounts": [
-            {"name": "workspace", "mountPath": "/workspace"},
+            {"name": "workspace", "mountPath": _WORKSPACE},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - in the pod, not here
         ],
         "readinessProbe": {

@@ -191,6 +191,10 @@ NO_RUNTIME = (
     'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while '
     'dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory"'
 )
+NO_FOLDER = (
+    "exec failed: unable to start container process: "
+    'chdir to cwd ("/app") set in config.json failed: no such file or directory'
+)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +204,7 @@ NO_RUNTIME = (
         (CRUN, "the image has no sh"),
         ('container not found ("main")', "container is not running"),
         (NO_RUNTIME, "could not run the command"),
+        (NO_FOLDER, 'chdir to cwd ("/app")'),
         ("cannot exec in a stopped state", "could not run the command"),
     ],
 )
