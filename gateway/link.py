@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from contextlib import suppress
 from email.message import Message
 from struct import Struct
@@ -15,6 +16,8 @@ from gateway.frames import V4, V5
 HIGH_WATER, LOW_WATER = 256 * 1024, 64 * 1024
 # The body of a refusal may have no length and no end.
 REFUSAL_SECONDS = 1.0
+# Messages that one turn of the loop works on: a program may write a megabyte of single bytes.
+SLICE = 256
 _SWITCHING_PROTOCOLS = 101
 _DATA = (websocket.BINARY, websocket.TEXT)
 _LAST_ACK = Struct("@56xI")  # tcpi_last_ack_recv, in milliseconds
@@ -58,7 +61,8 @@ class Link(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._receiver: Receiver | None = None
         self._early: list[memoryview] = []
-        self._over = self._ended = False
+        self._most = SLICE
+        self._over = self._ended = self._planned = False
         self._reason = ""
         #: How many reads brought something, the last ping that was answered, and whether we read.
         self.reads = self.ponged = 0
@@ -96,7 +100,7 @@ class Link(asyncio.BufferedProtocol):
         """Receive again."""
         self.paused = False
         if not self._over:
-            self._transport.resume_reading()
+            self._go_on()
 
     @property
     def unheard_seconds(self) -> float:
@@ -138,6 +142,7 @@ class Link(asyncio.BufferedProtocol):
             data = memoryview(self._take_answer(bytes(data)))
         if data and self.upgraded.done() and not self._over:
             self._take_frames(data)
+            self._parser.rest = memoryview(bytes(self._parser.rest))  # the memory is used again
 
     def pause_writing(self) -> None:
         """Pass on that the write buffer is over its limit."""
@@ -151,7 +156,8 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End, by the peer's doing."""
-        self._ended = True
+        self._ended, self._most = True, sys.maxsize
+        self._take_rest()
         if exc and not self._over:
             self._take_what_came()
         if not self.upgraded.done():
@@ -215,7 +221,7 @@ class Link(asyncio.BufferedProtocol):
     def _take_frames(self, data: memoryview) -> None:
         broken = ""
         try:
-            messages = self._parser.feed(data)
+            messages = self._parser.feed(data, self._most)
         except websocket.FrameError as error:
             messages, broken = error.before, f"the API server sent {error}"
         run: list[memoryview] = []
@@ -232,6 +238,29 @@ class Link(asyncio.BufferedProtocol):
         if broken and not self._over:
             self._transport.abort()
             self._lose(broken)
+        if self._parser.rest:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Work on what is left in a later turn, and read on once nothing is."""
+        if self._planned or self._over or self._receiver is None or self.paused:
+            return
+        if self._parser.rest:
+            self._planned = True
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._take_planned)
+        else:
+            self._transport.resume_reading()
+
+    def _take_planned(self) -> None:
+        self._planned = False
+        if not self.paused:
+            self._take_rest()
+            self._go_on()
+
+    def _take_rest(self) -> None:
+        if self._parser.rest and not self._over:
+            self._take_frames(self._parser.rest)
 
     def _deliver(self, run: list[memoryview]) -> None:
         if self._over or not run:

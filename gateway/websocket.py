@@ -7,6 +7,7 @@ import base64
 import hashlib
 import os
 import struct
+import sys
 
 # In C, a hundred times as fast as integers in Python; private, hence the bound on aiohttp.
 from aiohttp._websocket.helpers import websocket_mask
@@ -67,25 +68,35 @@ class Parser:
         self._held = bytearray()
         self._fragments = bytearray()
         self._opcode = 0
+        #: What was left after `most` messages, to be fed before anything else.
+        self.rest = memoryview(b"")
 
-    def feed(self, data: bytes | memoryview) -> list[tuple[int, memoryview]]:
+    def feed(
+        self, data: bytes | memoryview, most: int = sys.maxsize
+    ) -> list[tuple[int, memoryview]]:
         """Take received bytes, return the whole messages in them as (opcode, payload).
 
-        Payloads are views of `data` where they can be. Raises FrameError. What is held between
-        calls is at most one message.
+        Payloads and `rest` are views of `data` where they can be. Raises FrameError. What is held
+        between calls is at most one message.
         """
         messages: list[tuple[int, memoryview]] = []
+        self.rest = memoryview(b"")
         try:
-            self._take_whole(memoryview(data), messages)
+            self._take_whole(memoryview(data), messages, most)
         except FrameError as error:
             error.before = messages
             raise
         return messages
 
-    def _take_whole(self, view: memoryview, messages: list[tuple[int, memoryview]]) -> None:
+    def _take_whole(
+        self, view: memoryview, messages: list[tuple[int, memoryview]], most: int
+    ) -> None:
         at = self._complete_held(view, messages) if self._held else 0
         end = len(view)
         while at < end:
+            if len(messages) >= most:
+                self.rest = view[at:]
+                return
             if end - at >= _BULK.size and not self._opcode:  # most frames, and most of the time
                 form, size = _BULK.unpack_from(view, at)
                 stop = at + _BULK.size + size

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway import link
 from gateway.buffers import TURN
 from gateway.fastpath import MAX_BEFORE_LOGIN
+from gateway.outcome import Outcome
 from gateway.turns import SLICE, SLOW, Turns
+from gateway.wrapper import Command, Kind
 
 from .doors import door
+from .fake_api import BINARY, PING, POD, Call, Recorder, frame, serving
 from .raw_client import (
     CHANNEL_CONFIRMED,
     CHANNEL_OPEN,
@@ -74,6 +78,25 @@ async def test_what_goes_in_tiny_packets_has_a_share_of_each_turn(tmp_path: Path
         connection = bench.connection
         sent = await steps(lambda: connection._send_seq, connection._send_seq + MANY)
         assert max(sent) < SLICE + TURN
+
+
+async def test_what_a_pod_writes_in_tiny_pieces_has_a_share_of_each_turn() -> None:
+    async def script(call: Call) -> None:
+        call.upgrade()
+        call.writer.write(frame(BINARY, b"\1x") * MANY + frame(PING, b"") * MANY)
+        await call.writer.drain()
+        call.finish(3)
+
+    async with serving(script) as api:
+        sink = Recorder()
+        running = await api.executor.start(POD, Command(Kind.COMMAND, [b"x"]), sink)
+        came = await steps(lambda: len(sink.out), MANY)
+        assert max(came) <= link.SLICE
+        running.pause()
+        running.resume()
+        assert await sink.ended() == Outcome(3)
+        assert sink.out == b"x" * MANY
+        assert not running._link._parser.rest
 
 
 async def test_packets_before_login_have_a_limit(tmp_path: Path) -> None:

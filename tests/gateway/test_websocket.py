@@ -37,11 +37,17 @@ def unmasked(data: bytes | bytearray) -> tuple[int, int, bytes]:
     return data[0], form, bytes(byte ^ mask[at % 4] for at, byte in enumerate(body))
 
 
-def fed(parser: Parser, stream: bytes, cuts: list[int]) -> list[tuple[int, bytes]]:
+def fed(
+    parser: Parser, stream: bytes, cuts: list[int], most: int = 1000
+) -> list[tuple[int, bytes]]:
     messages = []
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     for start, end in itertools.pairwise(edges):
-        messages += [(code, bytes(payload)) for code, payload in parser.feed(stream[start:end])]
+        parser.rest = memoryview(stream[start:end])
+        while parser.rest:
+            some = parser.feed(parser.rest, most)
+            assert len(some) <= most
+            messages += [(code, bytes(payload)) for code, payload in some]
     return messages
 
 
@@ -55,16 +61,16 @@ cuts = st.lists(st.integers(0, 1 << 20), max_size=12)
 
 
 @settings(deadline=None)
-@given(messages, cuts)
+@given(messages, cuts, st.integers(1, 4))
 def test_messages_come_out_as_they_went_in(
-    sizes_of: list[tuple[int, int]], cuts: list[int]
+    sizes_of: list[tuple[int, int]], cuts: list[int], most: int
 ) -> None:
     sent = [
         (opcode, bytes(at & 0xFF for at in range(size if opcode < CLOSE else size % 126)))
         for opcode, size in sizes_of
     ]
     stream = b"".join(frame(opcode, payload) for opcode, payload in sent)
-    assert fed(Parser(), stream, cuts) == sent
+    assert fed(Parser(), stream, cuts, most) == sent
 
 
 @settings(deadline=None)
