@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.clients.test_sshfs import SERVER, has_fuse, mounted
 from tests.e2e.dev import eventually
+from tests.e2e.serve import serving
 
 from .house import EMAIL, House, finished, of_config, standing
 from .knocking import knocking
@@ -133,6 +136,31 @@ def test_an_elders_session_counts_as_use_and_ends_with_its_rental(house: House) 
     house.kgpud("pod", "release", house.pod.pod_id)
     code, _, said = finished(idle)
     assert (code, b"the operator released the rental" in said) == (255, True)
+
+
+@pytest.mark.slow
+@has_fuse
+def test_a_mount_lives_through_a_reload_and_is_back_after_a_kill(
+    house: House, tmp_path: Path
+) -> None:
+    options = ("-oreconnect,ServerAliveInterval=15", f"-osftp_server={SERVER}")
+    with mounted(house.pod, tmp_path / "mnt", "/workspace", *options) as here:
+        file = here / "file"
+        with file.open("w") as written:
+            written.write("before")
+            written.flush()
+            house.reload()
+            written.write(" and after")
+        for daemon in of_config(house.config):
+            daemon.kill()
+            daemon.wait(20)
+        with pytest.raises(OSError, match="Input/output error"):
+            file.read_text()
+        with serving(house.config):
+            file.write_text(f"{file.read_text()}, and again")
+            assert house.pod.ssh("cat file").stdout == b"before and after, and again"
+            # Or the daemon would wait for its session.
+            subprocess.run(["fusermount3", "-u", str(here)], check=True, timeout=20)
 
 
 @pytest.mark.slow
