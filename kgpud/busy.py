@@ -1,7 +1,8 @@
 """Whether anything works in a pod: what to run in it, and what its answer means. Pure.
 
 The answer is two looks, some seconds apart: an uptime, the lines of ``/proc/PID/stat`` (proc(5)),
-and each GPU's utilisation, which is an average over its last sample period already.
+and each GPU's utilisation, which is an average over its last sample period already. Whoever made
+the image can have anything said instead.
 """
 
 import re
@@ -15,7 +16,9 @@ CPU_PERCENT = 10.0
 # Linux counts in ticks of 1/100 s towards programs (USER_HZ), on every architecture there is.
 _TICKS_A_SECOND = 100
 # After the name, which may hold anything: the state, then numbers. proc(5), from field 3 on.
-_STAT = re.compile(rb"(\d+) \(.*\) \S((?: -?\d+){19,})\s*", re.DOTALL)
+_STAT = re.compile(rb"(\d{1,10}) \(.*\) \S((?: -?\d{1,20}){19,})\s*", re.DOTALL)
+# Four times what the kernel writes in one; Python itself refuses numbers of 4,300 digits.
+_LONGEST_LINE = 4096
 _SESSION, _TIMES, _BEGUN = 6 - 4, slice(14 - 4, 18 - 4), 22 - 4
 
 
@@ -81,7 +84,7 @@ def _read(answer: bytes) -> tuple[tuple[int, int] | None, list[_Look], bool]:
 
 
 def _lines(text: bytes) -> list[bytes]:
-    return text.split(b"\n")
+    return [line for line in text.split(b"\n") if len(line) <= _LONGEST_LINE]
 
 
 def _take(line: bytes, look: _Look) -> None:

@@ -116,7 +116,8 @@ class Idling:
         except (ExecRefused, ExecBroken, ClusterError) as error:
             log.warning("idling.look_failed", pod_id=rental.pod_id, error=str(error))
             return None
-        return busy.is_busy(done.stdout, gpus=rental.gpu_count)
+        # Megabytes, if a pod likes: not on the loop.
+        return await asyncio.to_thread(busy.is_busy, done.stdout, gpus=rental.gpu_count)
 
     async def _was_warned(self, pod_id: str) -> bool:
         """Tell of a rental's idleness, once for each time that it began; return if it was told."""

@@ -57,6 +57,21 @@ def test_half_an_answer_says_nothing(lines: list[bytes]) -> None:
         assert busy.is_busy(whole[:cut], gpus=1) is None
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"9" * 5000 + stat(41, 41, 0),
+        stat(41, 41, 0).replace(b" 20 ", b" %s " % (b"9" * 5000)),
+        stat(41, 41, 0) + b" 1" * 2_000_000,
+        b"gpu " + b"9 " * 2_000_000,
+        b"gpu " + b"9" * 2_000_000,
+    ],
+    ids=["pid", "number", "numbers", "GPUs", "GPU"],
+)
+def test_whatever_a_pod_makes_up_is_read_or_left(line: bytes) -> None:
+    assert busy.is_busy(answer([line], [line]), gpus=0) is False
+
+
 def test_who_began_in_between_took_all_of_its_time_there() -> None:
     assert busy.is_busy(answer([], [stat(41, 41, 60)]), gpus=0) is True
     # The same number, another process.
