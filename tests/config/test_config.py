@@ -281,3 +281,10 @@ def test_systemd_outwaits_the_drain() -> None:
     stop = re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
     assert stop
     assert int(stop[1]) > Config().drain.seconds
+
+
+def test_the_unit_does_not_hide_which_boot_it_is() -> None:
+    """What clocks count from: kgpud.clock reads it, and a set clock would else be charged for."""
+    unit = (EXAMPLE.parents[1] / "systemd" / "kgpud.service").read_text()
+    assert Path("/proc/sys/kernel/random/boot_id").read_text()
+    assert "ProcSubset=pid" not in [line.strip() for line in unit.splitlines()]
