@@ -1,18 +1,48 @@
 """How the daemon logs: one JSON line an event."""
 
+import json
 import logging
+import os
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 
 _requests: TextIO | None = None
 
 
+class _Lossy:
+    """A file that loses lines where it must: a full disk, or a reader that left, stops nobody."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lost = 0
+
+    def write(self, line: str) -> None:
+        """Write a line, and before it how many were lost since the last one."""
+        if self._lost:
+            # The first of them may have been torn.
+            lost = {"lines": self._lost, "event": "log.lines_lost", "level": "error"}
+            line = f"\n{json.dumps(lost)}\n{line}"
+        data = line.encode(errors="backslashreplace")
+        try:
+            whole = os.write(self._descriptor, data) == len(data)
+        except OSError:
+            whole = False
+        self._lost = 0 if whole else self._lost + 1
+
+    def flush(self) -> None:
+        """Do nothing: all is written at once."""
+
+
 def configure(level: str, stream: TextIO) -> None:
-    """Write events of `level` and above to `stream`, which is line-buffered; libraries' too."""
+    """Write events of `level` and above to the file under `stream`; libraries' too.
+
+    What can't be written is lost, and counted.
+    """
     global _requests  # noqa: PLW0603 - as structlog's own configuration, there is one a process
     number = logging.getLevelNamesMapping()[level.upper()]
+    stream = cast("TextIO", _Lossy(stream.fileno()))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -52,7 +52,9 @@ async def _serve(config: Config, inherited: Inherited | None) -> None:
 
 
 def _say_so(running: Running) -> None:
-    click.echo(f"kgpud serves {running.api_base} and ssh on {running.ssh}", err=True)
+    # Nobody need be able to read it.
+    with contextlib.suppress(OSError):
+        click.echo(f"kgpud serves {running.api_base} and ssh on {running.ssh}", err=True)
 
 
 @contextmanager

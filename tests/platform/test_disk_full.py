@@ -1,19 +1,23 @@
 """A disk that takes nothing: it is said, nothing is written by halves, and it goes on after."""
 
+import asyncio
 import os
 import resource
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from kgpud.clock import SystemClock
 from store import check
 from store.db import Database
-from tests.platform.child import Child, serving, sign_up
+from tests.e2e.serve import free_port
+from tests.platform.child import BOUND, CONFIG, Child, serving, sign_up
 from tests.platform.fake_api import FakeApi
 
 Jam = Callable[[Child, Path], Any]
@@ -88,6 +92,31 @@ async def test_a_database_that_cannot_be_written(api: FakeApi, tmp_path: Path) -
 @pytest.mark.slow
 async def test_files_that_may_not_grow(api: FakeApi, tmp_path: Path) -> None:
     await lives_through(limited, api, tmp_path, tmp_path / "state")
+
+
+async def test_a_log_that_takes_nothing_stops_nobody(api: FakeApi, tmp_path: Path) -> None:
+    assert api is not None
+    port = free_port()
+    config = tmp_path / "kgpud.toml"
+    text = CONFIG.format(state=tmp_path / "state", kubeconfig=tmp_path / "kubeconfig")
+    config.write_text(text.replace(":0", f":{port}", 1))
+    argv = [sys.executable, "-m", "kgpud", "serve", "--config", str(config)]
+    full = os.open("/dev/full", os.O_WRONLY)
+    daemon = await asyncio.create_subprocess_exec(*argv, stderr=full)
+    os.close(full)
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(BOUND):
+            answered = 0
+            while answered < 3:
+                assert daemon.returncode is None
+                with suppress(aiohttp.ClientConnectorError):
+                    async with session.get(f"http://127.0.0.1:{port}/v1/gpu-models") as answer:
+                        assert answer.status == 200
+                        answered += 1
+                await asyncio.sleep(0.05)
+    finally:
+        daemon.terminate()
+        assert await daemon.wait() == 0
 
 
 async def lives_through(jam: Jam, api: FakeApi, folder: Path, state: Path) -> None:
