@@ -27,8 +27,11 @@ class StoreFailed(Exception):
         self.code = code
 
 
-class StoreFull(Exception):
-    """There is no room for this many bytes."""
+class StoreFull(StoreFailed):
+    """There is no room for this many bytes, or for what deleting takes on some file systems."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__("failed", cause)
 
 
 class UploadGone(Exception):

@@ -53,9 +53,9 @@ def told() -> Iterator[None]:
     """Turn what a store fails with into OBJECT_STORE_FAILED and OBJECT_STORE_FULL."""
     try:
         yield
-    except StoreFailed as error:
-        raise UserError(Code.OBJECT_STORE_FAILED, _FAILURES[error.kind]) from error
     except StoreFull as error:
         raise UserError(
             Code.OBJECT_STORE_FULL, "the object store has no room for it just now; try again later"
         ) from error
+    except StoreFailed as error:
+        raise UserError(Code.OBJECT_STORE_FAILED, _FAILURES[error.kind]) from error
