@@ -23,7 +23,7 @@ from kgpud.releasing import owned
 from kgpud.renting import Admitted, Rented, RentRequest, RentSettings, Rotated
 from kgpud.tokens import Tokens
 from store import bills, events, keys, rentals
-from store.db import Connection, Database
+from store.db import Connection, Database, StoreUnavailable
 from store.records import Account, Rental
 from store.rentals import Which
 
@@ -258,8 +258,12 @@ class Rentals:
             await self._acknowledge(rental.pod_id)
 
     async def _acknowledge(self, pod_id: str) -> None:
-        async with self._db.transaction() as tx:
-            await rentals.acknowledge(tx, pod_id, await clocksteps.now(tx, self._clock))
+        try:
+            async with self._db.transaction() as tx:
+                await rentals.acknowledge(tx, pod_id, await clocksteps.now(tx, self._clock))
+        except StoreUnavailable as error:
+            # Whoever rented has the pod all the same; that it is seen there counts as much.
+            log.warning("rental.unacknowledged", pod_id=pod_id, error=str(error))
 
     async def _annotate(self, rental: Rental) -> None:
         try:

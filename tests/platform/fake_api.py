@@ -39,7 +39,7 @@ class FakeApi:
     """A cluster. `mood` is what a pod's creation meets.
 
     It is ok, refuse, lose (made, not answered), drop (not made), late (made by `land`, not
-    answered), or hang.
+    answered), or until it changes hang (not made), or slow (made then).
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -184,11 +184,12 @@ class FakeApi:
         mood = self.mood if kind == "pods" else "ok"
         if mood == "refuse":
             return refusal(403, "Forbidden")
-        if mood == "hang":
+        if mood in {"hang", "slow"}:
             self.hanging.set()
-            while not self.down and self.mood == "hang":
+            while not self.down and self.mood == mood:
                 await self._changed.wait()
-            return refusal(503, "ServiceUnavailable")
+            if mood == "hang" or self.down:
+                return refusal(503, "ServiceUnavailable")
         if mood == "late":
             self._late.append(item)
         elif mood != "drop":

@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -224,6 +227,26 @@ async def test_no_pod_no_rental(world: World, api: FakeApi, mood: str, code: Cod
     if mood == "refuse":
         # Its Secret goes, and its GPU is free again, without waiting for a list.
         await until(lambda: api.objects["secrets"] == {})
+
+
+async def test_a_pod_that_is_there_is_told_though_the_disk_is_full_by_then(
+    world: World, api: FakeApi, tmp_path: Path
+) -> None:
+    account = (await world.account()).account_id
+    api.mood = "slow"
+    async with world.db.transaction() as tx:
+        await tx.rows("PRAGMA busy_timeout = 0")
+    async with asyncio.TaskGroup() as group:
+        renting = group.create_task(world.rentals.rent(account, wish()))
+        await api.hanging.wait()
+        with closing(sqlite3.connect(tmp_path / "kgpud.sqlite3")) as other:
+            # Nothing can be written, as on a full disk.
+            other.execute("BEGIN IMMEDIATE")
+            api.mood = "ok"
+            api._wake()
+            rented = await renting
+    assert rented.private_key is not None
+    assert rented.rental.pod_id in api.pods
 
 
 async def test_a_cluster_that_is_away_takes_no_rentals(world: World, api: FakeApi) -> None:
