@@ -30,6 +30,9 @@ log = structlog.get_logger()
 _SWEEP_SECONDS = 2.0
 _NODES_SECONDS = 5.0
 _DELETIONS_AT_ONCE = 8
+# What kubelets have to report once a cluster that was away is back: of old, a pod may not run yet
+# and its node be away.
+_SETTLE_MS = 60_000
 
 # What a pod says, and the whole of it where it is one of ours.
 _Seen = tuple[PodState, Object | None]
@@ -72,6 +75,8 @@ class Reconcile:
         self._arriving: frozenset[str] = frozenset()
         self._pods_applied = asyncio.Event()
         self._nodes_applied = asyncio.Event()
+        # By the clock that nobody sets.
+        self._settled_at = 0
 
     async def run(self) -> None:
         """Never returns. What the cluster or a busy disk does is survived; a bug is raised."""
@@ -102,7 +107,7 @@ class Reconcile:
         """Give up what does not start, and delete the pods and Secrets of ended rentals."""
         await self._rentals.steps.absorb()
         await self._rentals.activity.flush()
-        if self._view.connected:
+        if self._is_settled():
             await self._starting.give_up()
             await self._node_loss.end_lost()
         async with self._db.reading() as rx:
@@ -116,6 +121,13 @@ class Reconcile:
         async with asyncio.TaskGroup() as group:
             for rental in ended:
                 group.create_task(self._delete(rental, limit))
+
+    def _is_settled(self) -> bool:
+        """Tell whether the cluster is there, and has been for long enough to be up to date."""
+        passed = self._clock.moment().passed
+        if not self._view.connected:
+            self._settled_at = passed + _SETTLE_MS
+        return passed >= self._settled_at
 
     async def _list(self) -> Listing[_Seen]:
         return await self._cluster.read_pods(self._see)

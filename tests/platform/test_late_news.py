@@ -5,21 +5,8 @@ import pytest
 from tests.manual_clock import ManualClock
 from tests.platform.fake_api import FakeApi, stamp
 from tests.platform.test_operators_fault import runs_for
+from tests.platform.test_reconcile import away, back
 from tests.platform.world import World, until, wish
-
-
-async def away(world: World, api: FakeApi) -> None:
-    api.stop()
-    await until(lambda: not world.view.connected)
-
-
-async def back(world: World, api: FakeApi, clock: ManualClock) -> None:
-    def asked_again() -> bool:
-        clock.advance(1)
-        return world.view.connected
-
-    api.down = False
-    await until(asked_again)
 
 
 @pytest.mark.parametrize(

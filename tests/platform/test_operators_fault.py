@@ -8,6 +8,7 @@ from kgpud import reasons
 from tests.manual_clock import ManualClock
 from tests.platform.fake_api import FakeApi, stamp
 from tests.platform.test_reconcile import tick
+from tests.platform.test_starting import away_for
 from tests.platform.world import World, platform, running, until, wish
 
 HOUR = 3600
@@ -115,6 +116,23 @@ async def test_a_cluster_whose_clock_is_behind_loses_nobody(
     for seconds in (0, HOUR - 1):
         await tick(world, clock, seconds)
         assert (await world.row(pod_id)).phase == "Running"
+
+
+async def test_a_machine_has_time_to_report_once_the_cluster_is_back(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    pod_id = await runs_for(world, api, clock, 90)
+    node_is(api, "n1", "Unknown", clock.now_ms())
+    await until(lambda: not world.view.nodes["n1"].ready)
+    await tick(world, clock)
+    # Nobody could hear of it meanwhile.
+    await away_for(world, api, clock, 2 * HOUR)
+    await tick(world, clock)
+    assert (await world.row(pod_id)).phase == "Running"
+    node_is(api, "n1", "True", clock.now_ms())
+    await until(lambda: world.view.nodes["n1"].ready)
+    await tick(world, clock, 120)
+    assert (await world.row(pod_id)).phase == "Running"
 
 
 async def test_a_machine_that_comes_back_in_time_loses_nothing(

@@ -25,6 +25,20 @@ async def tick(world: World, clock: ManualClock, seconds: float = 2) -> None:
     await world.reconcile.sweep()
 
 
+async def away(world: World, api: FakeApi) -> None:
+    api.stop()
+    await until(lambda: not world.view.connected)
+
+
+async def back(world: World, api: FakeApi, clock: ManualClock) -> None:
+    def asked_again() -> bool:
+        clock.advance(0.1)
+        return world.view.connected
+
+    api.down = False
+    await until(asked_again)
+
+
 async def half_made(world: World, pod_id: str, account_id: str) -> Rental:
     """Write the row of a rental whose creation was cut off right after."""
     now = world.clock.now_ms()

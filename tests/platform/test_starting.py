@@ -7,11 +7,18 @@ import pytest
 from kgpud.cluster.pulls import is_pulling
 from tests.manual_clock import ManualClock
 from tests.platform.fake_api import FakeApi
-from tests.platform.test_reconcile import tick
+from tests.platform.test_reconcile import away, back, tick
 from tests.platform.world import World, until, wish
 from tests.recorded import files
 
 _FIVE_MINUTES, _HALF_AN_HOUR = 300, 1800
+
+
+async def away_for(world: World, api: FakeApi, clock: ManualClock, seconds: float) -> None:
+    """Let the API server be away for so long, and come back."""
+    await away(world, api)
+    await tick(world, clock, seconds)
+    await back(world, api, clock)
 
 
 async def pulls(world: World, api: FakeApi) -> str:
@@ -80,6 +87,31 @@ async def test_one_that_starts_while_it_is_asked_about_is_not_given_up(
         await until(lambda: world.view.pods[pod_id].ready)
         api.tells_events.set()
     assert (await world.row(pod_id)).phase == "Running"
+
+
+async def test_a_kubelet_has_time_to_say_that_it_started_while_the_cluster_was_away(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    account = (await world.account()).account_id
+    pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
+    await away_for(world, api, clock, 3600)
+    for _ in range(20):
+        await tick(world, clock)
+        assert (await world.row(pod_id)).ended_at is None
+    api.run(pod_id, clock.now_ms() - 3_500_000)
+    await until(lambda: world.view.pods[pod_id].ready)
+    await tick(world, clock, 60)
+    assert (await world.row(pod_id)).phase == "Running"
+
+
+async def test_what_did_not_start_while_the_cluster_was_away_is_given_up_then(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    account = (await world.account()).account_id
+    pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
+    await away_for(world, api, clock, 3600)
+    await tick(world, clock, 61)
+    assert (await world.row(pod_id)).end_reason == "start_failed:timeout"
 
 
 def test_a_recorded_pull_that_failed() -> None:
