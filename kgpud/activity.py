@@ -6,7 +6,7 @@ import structlog
 
 from kgpud import clocksteps
 from kgpud.clock import Clock
-from store import rentals
+from store import activity
 from store.db import Database, StoreUnavailable
 from store.records import Rental
 
@@ -43,7 +43,7 @@ class Activity:
         try:
             async with self._db.transaction() as tx:
                 ahead = await clocksteps.now(tx, self._clock) - self._clock.moment().passed
-                await rentals.save_activity(tx, [(p, at + ahead) for p, at in written.items()])
+                await activity.save(tx, [(p, at + ahead) for p, at in written.items()])
         except StoreUnavailable as error:
             # No session ends because of it: it is written with what comes next.
             log.warning("rental.activity_unsaved", error=str(error))

@@ -8,7 +8,7 @@ import structlog
 from kgpud import billing, clocksteps
 from kgpud.changes import Changes
 from kgpud.clock import Clock
-from store import bills, events, rentals
+from store import bills, events
 from store.bills import Due
 from store.db import Connection, Database, StoreUnavailable
 
@@ -56,7 +56,7 @@ class LowBalance:
         async with self._db.transaction() as tx:
             now = await clocksteps.now(tx, self._clock)
             changed = await _changed(tx, now)
-            await rentals.save_low_balance(tx, [(pod, left) for pod, (_, left) in changed.items()])
+            await bills.save_low_balance(tx, [(pod, left) for pod, (_, left) in changed.items()])
             warned = {
                 pod: left for pod, (told, left) in changed.items() if left and _worse(told, left)
             }
@@ -72,7 +72,7 @@ class LowBalance:
 
 async def _changed(conn: Connection, now: int) -> Mapping[str, tuple[int | None, int | None]]:
     """Return what each rental was told and what it should be, in minutes, where these differ."""
-    told = await rentals.low_balances(conn)
+    told = await bills.low_balances(conn)
     left = _warnings(await bills.short(conn, 2 * WARNINGS[0]), now)
     return {
         pod_id: (told.get(pod_id), minutes)

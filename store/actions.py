@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from store.conditions import where
 from store.db import Connection, Row
 from store.records import Action, ActionKind
 
@@ -31,11 +32,11 @@ async def newest(
 
     They come after action `before` in the list, if that is given.
     """
+    asked, values = where({"x.account_id = ?": (account_id,), "x.id < ?": (before,)})
     rows = await conn.rows(
-        "SELECT x.*, a.email FROM actions x JOIN accounts a USING (account_id)"
-        " WHERE (?1 IS NULL OR x.account_id = ?1) AND (?2 IS NULL OR x.id < ?2)"
-        " ORDER BY x.id DESC LIMIT ?3",
-        (account_id, before, limit),
+        "SELECT x.*, a.email FROM actions x JOIN accounts a"  # noqa: S608 - no value is in it
+        f" USING (account_id){asked} ORDER BY x.id DESC LIMIT ?",
+        [*values, limit],
     )
     return [(_action(row), str(row["email"])) for row in rows]
 

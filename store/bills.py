@@ -1,6 +1,6 @@
 """Bills: what running rentals owe and were charged. What changes one runs in a transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from store.db import Connection
@@ -10,6 +10,13 @@ _RUNNING = (
     " r.charged_minutes, 0, a.balance, r.ran_since - r.started_at"
     " FROM rentals r JOIN accounts a USING (account_id)"
     " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND r.finished_at IS NULL"
+)
+_DUE = (
+    "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count), r.ran_since,"
+    " r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)), a.balance,"
+    " r.ran_since - r.started_at FROM rentals r JOIN accounts a USING (account_id)"
+    " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL"
+    " AND r.ran_since + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))"
 )
 _SHORT = (
     "SELECT s.account_id FROM rentals s JOIN accounts b USING (account_id)"
@@ -57,8 +64,9 @@ async def running(conn: Connection, account_id: str | None = None) -> list[Due]:
 
     Their `limit` means nothing.
     """
-    sql = f"{_RUNNING} AND (?1 IS NULL OR r.account_id = ?1)"
-    return [Due(*row) for row in await conn.rows(sql, (account_id,))]
+    # Not `? IS NULL OR …`, which would use no index.
+    whose, values = ("", ()) if account_id is None else (" AND r.account_id = ?", (account_id,))
+    return [Due(*row) for row in await conn.rows(_RUNNING + whose, values)]
 
 
 async def short(conn: Connection, minutes: int) -> list[Due]:
@@ -68,6 +76,20 @@ async def short(conn: Connection, minutes: int) -> list[Due]:
     """
     sql = f"{_RUNNING} AND r.account_id IN ({_SHORT})"
     return [Due(*row) for row in await conn.rows(sql, (minutes,))]
+
+
+async def low_balances(conn: Connection) -> dict[str, int]:
+    """Return of each live rental that was told of a low balance, how many minutes it was told."""
+    rows = await conn.rows(
+        "SELECT pod_id, low_balance_minutes FROM rentals"
+        " WHERE ended_at IS NULL AND low_balance_minutes IS NOT NULL"
+    )
+    return {row["pod_id"]: row["low_balance_minutes"] for row in rows}
+
+
+async def save_low_balance(conn: Connection, told: Iterable[tuple[str, int | None]]) -> None:
+    """Note what rentals are told of their balance: pairs of id and minutes."""
+    await conn.run_many("UPDATE rentals SET low_balance_minutes = ?2 WHERE pod_id = ?1", told)
 
 
 async def next_due(conn: Connection) -> int | None:
@@ -83,15 +105,8 @@ async def next_due(conn: Connection) -> int | None:
 
 async def due(conn: Connection, now: int, pod_id: str | None = None) -> list[Due]:
     """Return every live rental, or the one named, with minutes begun by `now` and not charged."""
-    rows = await conn.rows(
-        "SELECT r.pod_id, r.account_id, r.price_per_hour * max(1, r.gpu_count) AS rate,"
-        " r.ran_since, r.charged_minutes, min(?1, coalesce(r.finished_at, ?1)) AS until,"
-        " a.balance, r.ran_since - r.started_at FROM rentals r JOIN accounts a USING (account_id)"
-        " WHERE r.ended_at IS NULL AND r.started_at IS NOT NULL AND (?2 IS NULL OR r.pod_id = ?2)"
-        " AND r.ran_since + r.charged_minutes * 60000 <= min(?1, coalesce(r.finished_at, ?1))",
-        (now, pod_id),
-    )
-    return [Due(*row) for row in rows]
+    which, values = ("", (now,)) if pod_id is None else (" AND r.pod_id = ?2", (now, pod_id))
+    return [Due(*row) for row in await conn.rows(_DUE + which, values)]
 
 
 async def charge(conn: Connection, charges: Sequence[Charge]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from store.conditions import where
 from store.db import Connection, Row
 from store.records import Phase, Rental
 
@@ -85,18 +86,23 @@ async def get(conn: Connection, pod_id: str) -> Rental | None:
 
 async def newest(conn: Connection, which: Which) -> list[Rental]:
     """Return rentals, newest first."""
-    given = {
-        "r.account_id = ?": (which.account_id,),
-        f"{_PHASE} = ?": (which.phase,),
-        "(r.ended_at IS NULL) = ?": (which.active,),
-        "(r.created_at, r.pod_id) < (?, ?)": which.before or (None,),
-    }
-    # Only those that are asked for: `? IS NULL OR …` would use no index.
-    asked = {clause: values for clause, values in given.items() if values != (None,)}
-    where = f" WHERE {' AND '.join(asked)}" if asked else ""
+    there = which.phase not in (None, "Ended")
+    asked, values = where(
+        {
+            "r.account_id = ?": (which.account_id,),
+            f"{_PHASE} = ?": (which.phase,),
+            "r.gone_at IS NULL": () if there else (None,),
+            "r.ended_at IS NULL": () if which.active is True else (None,),
+            "r.ended_at IS NOT NULL": () if which.active is False else (None,),
+            "(r.created_at, r.pod_id) < (?, ?)": which.before or (None,),
+        }
+    )
+    # Few are live, however many there were.
+    few = "rentals_live" if which.active else "rentals_not_gone" if there else None
+    select = _SELECT.replace("rentals r", f"rentals r INDEXED BY {few}") if few else _SELECT
     rows = await conn.rows(
-        f"{_SELECT}{where} ORDER BY r.created_at DESC, r.pod_id DESC LIMIT ?",
-        [value for values in asked.values() for value in values] + [which.limit],
+        f"{select}{asked} ORDER BY r.created_at DESC, r.pod_id DESC LIMIT ?",
+        [*values, which.limit],
     )
     return [_rental(row) for row in rows]
 
@@ -134,20 +140,6 @@ async def unused(conn: Connection, since: int) -> list[Rental]:
         (since,),
     )
     return [_rental(row) for row in rows]
-
-
-async def low_balances(conn: Connection) -> dict[str, int]:
-    """Return of each live rental that was told of a low balance, how many minutes it was told."""
-    rows = await conn.rows(
-        "SELECT pod_id, low_balance_minutes FROM rentals"
-        " WHERE ended_at IS NULL AND low_balance_minutes IS NOT NULL"
-    )
-    return {row["pod_id"]: row["low_balance_minutes"] for row in rows}
-
-
-async def save_low_balance(conn: Connection, told: Iterable[tuple[str, int | None]]) -> None:
-    """Note what rentals are told of their balance: pairs of id and minutes."""
-    await conn.run_many("UPDATE rentals SET low_balance_minutes = ?2 WHERE pod_id = ?1", told)
 
 
 async def placed(conn: Connection) -> list[tuple[str, str]]:
@@ -270,14 +262,6 @@ async def save_risen(conn: Connection, pod_ids: Iterable[str]) -> None:
     await conn.run_many(
         "UPDATE rentals SET swept_at = NULL WHERE pod_id = ? AND ended_at IS NOT NULL",
         [(pod_id,) for pod_id in pod_ids],
-    )
-
-
-async def save_activity(conn: Connection, seen: Iterable[tuple[str, int]]) -> None:
-    """Move rentals' last activity forward: pairs of id and time."""
-    await conn.run_many(
-        "UPDATE rentals SET last_activity_at = max(last_activity_at, ?2) WHERE pod_id = ?1",
-        seen,
     )
 
 

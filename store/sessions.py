@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 
+from store.conditions import where
 from store.db import Connection, Row
 from store.records import Session, SessionEnd
 
@@ -90,15 +91,21 @@ async def newest(
 
     `before` is the opening time and id of the session that they come after in the list.
     """
-    at, session_id = before or (None, None)
+    asked, values = where(
+        {
+            "s.pod_id = ?": (pod_id,),
+            "r.account_id = ?": (account_id,),
+            "s.closed_at IS NULL": () if only_open else (None,),
+            "(s.opened_at, s.session_id) < (?, ?)": before or (None,),
+        }
+    )
+    # Few are open, however many there are.
+    among = "sessions s INDEXED BY sessions_open" if only_open else "sessions s"
     rows = await conn.rows(
-        "SELECT s.*, a.email FROM sessions s JOIN rentals r USING (pod_id)"
-        " JOIN accounts a USING (account_id)"
-        " WHERE (?1 IS NULL OR s.pod_id = ?1) AND (?2 IS NULL OR r.account_id = ?2)"
-        " AND (s.closed_at IS NULL OR NOT ?3)"
-        " AND (?4 IS NULL OR (s.opened_at, s.session_id) < (?4, ?5))"
-        " ORDER BY s.opened_at DESC, s.session_id DESC LIMIT ?6",
-        (pod_id, account_id, int(only_open), at, session_id, limit),
+        f"SELECT s.*, a.email FROM {among}"  # noqa: S608 - no value is in it
+        f" JOIN rentals r USING (pod_id) JOIN accounts a USING (account_id){asked}"
+        " ORDER BY s.opened_at DESC, s.session_id DESC LIMIT ?",
+        [*values, limit],
     )
     return [(_session(row), str(row["email"])) for row in rows]
 
