@@ -17,6 +17,8 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 
 _PORTION = 100
+# Metering that is this late was stopped, or had no cluster to believe.
+_MISSED_MINUTES = 5
 
 
 def cost(rate_per_hour: int, minutes: int) -> int:
@@ -51,6 +53,14 @@ class Bill:
         return cost(self.due.rate_per_hour, self.minutes) - cost(
             self.due.rate_per_hour, self.due.charged_minutes
         )
+
+
+def missed(due: Iterable[Due]) -> Iterator[tuple[str, int]]:
+    """Yield the rentals that long went uncharged, and for how many milliseconds."""
+    for one in due:
+        late = begun(one.started_at, one.limit) - one.charged_minutes
+        if late > _MISSED_MINUTES:
+            yield one.pod_id, late * MINUTE_MS
 
 
 def portions(due: Iterable[Due]) -> Iterator[list[Due]]:

@@ -37,9 +37,8 @@ from kgpud.rest.server import Runner
 from kgpud.routing import Routing, farewell
 from kgpud.signin import SignIns
 from kgpud.tokens import Tokens
-from kgpud.wiring import Outside, Platform, object_store
-from kgpud.wiring import build as build_platform
-from store.db import Database
+from kgpud.wiring import Outside, Platform
+from kgpud.wiring import opened as build_platform
 
 # A cluster that is away when we start keeps nobody from reading their balance.
 _FIRST_LIST_SECONDS = 15.0
@@ -180,7 +179,27 @@ async def core(
     Afterwards HTTP stops, SSH waits for another core, everything is written and the database
     closes.
     """
-    outside = Outside(
+    async with build_platform(_outside(config, sockets, clock, front, lost_reason)) as platform:
+        # In this order: how a session ends meanwhile is told later, by itself.
+        spared = [*front.bastion.open_sessions(), *await front.elders.greet()]
+        await platform.audit.close_lost(spared)
+        front.bastion.remember(await platform.audit.recent_peers(config.ssh.known_days))
+        # What is there by now stays: a full collection that went through all of it would hold up
+        # every session for a tenth of a second.
+        gc.freeze()
+        async with (
+            _looping(platform),
+            _asked(front, platform.routing),
+            front.elders.served(platform.routing, platform.audit.lost),
+            _serving(platform, sockets.http, front.answering) as http,
+        ):
+            yield _running(platform, http)
+
+
+def _outside(
+    config: Config, sockets: Sockets, clock: Clock, front: Front, lost_reason: str
+) -> Outside:
+    return Outside(
         config=config,
         clock=clock,
         cluster=front.cluster,
@@ -193,28 +212,6 @@ async def core(
         notify=front.notify,
         lost_reason=lost_reason,
     )
-    async with (
-        Database.open(config.state / statefolder.DATABASE) as db,
-        object_store(outside, db) as store,
-    ):
-        platform = await build_platform(outside, db, store)
-        await platform.audit.close_lost(
-            [*front.bastion.open_sessions(), *await front.elders.greet()]
-        )
-        front.bastion.remember(await platform.audit.recent_peers(config.ssh.known_days))
-        # What is there by now stays: a full collection that went through all of it would hold up
-        # every session for a tenth of a second.
-        gc.freeze()
-        try:
-            async with (
-                _looping(platform),
-                _asked(front, platform.routing),
-                front.elders.served(platform.routing, platform.audit.lost),
-                _serving(platform, sockets.http, front.answering) as http,
-            ):
-                yield _running(platform, http)
-        finally:
-            await platform.finish()
 
 
 @asynccontextmanager

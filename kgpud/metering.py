@@ -9,7 +9,7 @@ from kgpud import billing, clocksteps
 from kgpud.clock import Clock
 from kgpud.clocksteps import ClockSteps
 from kgpud.reasons import OUT_OF_CREDITS, is_operators_fault
-from store import bills, ledger, rentals
+from store import activity, bills, ledger, rentals
 from store.db import Connection, Database, StoreUnavailable
 from store.records import Rental
 
@@ -32,7 +32,8 @@ class Metering:
 
     `ended` is told of each rental that could not be paid any further, after that is written.
     `may_charge` says whether the cluster's word is fresh: while it isn't nothing is charged, and
-    the minutes that really ran are charged when it is again.
+    the minutes that really ran are charged when it is again. They are no idleness: nobody could
+    come in meanwhile.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Metering:
         self._ended = ended
         self._steps = steps
         self._may_charge = may_charge
+        #: Whether all that ran was charged, a second ago at most.
+        self.current = False
 
     async def charge(self) -> list[Ended]:
         """Charge every minute begun by now; return the rentals that ended for want of credits."""
@@ -59,7 +62,9 @@ class Metering:
             return []
         async with self._db.transaction() as tx:
             now = await clocksteps.now(tx, self._clock)
-            ended = await _charge_due(tx, await bills.due(tx, now), now)
+            due = await bills.due(tx, now)
+            await activity.excuse(tx, billing.missed(due), now)
+            ended = await _charge_due(tx, due, now)
         for one in ended:
             log.info("rental.out_of_credits", pod_id=one.pod_id)
             self._ended(one.pod_id, one.reason)
@@ -68,11 +73,14 @@ class Metering:
     async def run(self) -> None:
         """Charge for ever. A database that can't be written just now is tried again."""
         while True:
-            if self._may_charge():
+            current = self._may_charge()
+            if current:
                 try:
                     await self.charge()
                 except StoreUnavailable as error:
+                    current = False
                     log.error("metering.store_unavailable", error=str(error))  # noqa: TRY400
+            self.current = current
             await self._clock.sleep(_PERIOD_SECONDS)
 
 

@@ -34,3 +34,8 @@ class SignIn:
     client_secret_file: OptionalPath = None
     #: Domains of verified e-mail addresses whose accounts need no maintainer's approval.
     approved_domains: tuple[Annotated[str, StringConstraints(pattern=r"^[^@\s]+$")], ...] = ()
+
+    def client_secret(self) -> str | None:
+        """Read the client's secret; None for a public client. Raises OSError."""
+        file = self.client_secret_file
+        return None if file is None else file.read_text(encoding="utf-8").strip()

@@ -67,62 +67,57 @@ class Outside:
 
 @dataclass(frozen=True)
 class Platform:
-    """The services. `loops` run until they are cancelled, then `finish` is called, once."""
+    """The services. `loops` run until they are cancelled."""
 
     services: Services
     site: Site
     routing: Routing
     audit: Audit
-    commands: Commands
     reconcile: Reconcile
     loops: Iterable[Callable[[], Coroutine[Any, Any, None]]]
 
-    async def finish(self) -> None:
-        """Write what is still in memory."""
-        await self.services.rentals.activity.flush()
-        await self.audit.finish()
-        await self.commands.finish()
-
 
 @asynccontextmanager
-async def object_store(outside: Outside, db: Database) -> AsyncIterator[ObjectStore | None]:
-    """Hold the object store that is configured; None if there is to be none. Raises OSError."""
+async def opened(outside: Outside) -> AsyncIterator[Platform]:
+    """Hold the store open, with the services on it; nothing runs yet, and nothing may afterwards.
+
+    Raises OSError, StoreUnavailable, migrate.TooNew.
+    """
     config, clock = outside.config, outside.clock
-    async with db.transaction() as tx:
-        identity = await installation.identify(tx, clock.now_ms())
     secret = load_or_create_secret(config.state / statefolder.SECRET)
-    signer = Signer(secret, config.api_base(outside.http).removesuffix("/v1"), clock)
-    async with opening.opened(
-        config.objects, config.state, installation=identity, signer=signer
-    ) as store:
-        yield store
-
-
-async def build(outside: Outside, db: Database, store: ObjectStore | None) -> Platform:
-    """Build the services on an open store. Nothing runs yet."""
-    wired = _Wiring(outside, db, store, await _rent_settings(outside, db))
-    return Platform(
-        services=wired.services,
-        site=wired.site,
-        routing=wired.routing,
-        audit=wired.audit,
-        commands=wired.commands,
-        reconcile=wired.reconcile,
-        loops=wired.loops(),
-    )
+    base = config.api_base(outside.http)
+    async with Database.open(config.state / statefolder.DATABASE) as db:
+        async with db.transaction() as tx:
+            identity = await installation.identify(tx, clock.now_ms())
+        settings = RentSettings(Installation.of(config, identity, base), config.images.allows)
+        signer = Signer(secret, base.removesuffix("/v1"), clock)
+        async with opening.opened(config.objects, config.state, identity, signer) as objects:
+            wired = _Wiring(outside, db, objects, settings, secret)
+            try:
+                yield wired.platform()
+            finally:
+                # What is still in memory.
+                await wired.rentals.activity.flush()
+                await wired.audit.finish()
+                await wired.commands.finish()
 
 
 class _Wiring:
     """Each service, made once, when the first that stands on it asks for it."""
 
     def __init__(
-        self, outside: Outside, db: Database, store: ObjectStore | None, settings: RentSettings
+        self,
+        outside: Outside,
+        db: Database,
+        store: ObjectStore | None,
+        settings: RentSettings,
+        secret: bytes,
     ) -> None:
         self._outside = outside
         self._config = config = outside.config
         self._db, self._clock = db, outside.clock
         self._cluster, self._executor = outside.cluster, outside.executor
-        self._settings = settings
+        self._settings, self._secret = settings, secret
         self._view = ClusterView()
         self._transit = (
             None if store is None else opening.build(db, outside.clock, store, config.objects)
@@ -130,19 +125,26 @@ class _Wiring:
         self._counters = Counters()
         self._watchdog = Watchdog()
 
-    def loops(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
-        """Return what runs beside everything else."""
-        low_balance = LowBalance(self._db, self._clock, self._rentals.changes, self._outside.notify)
-        return (
-            self.reconcile.run,
-            self._metering.run,
-            self._idling.run,
-            self._orphans.run,
-            low_balance.run,
-            self.audit.run,
-            self.commands.run,
-            self._watchdog.run,
-            *(self._transit.loops if self._transit else ()),
+    def platform(self) -> Platform:
+        """Build it all."""
+        low_balance = LowBalance(self._db, self._clock, self.rentals.changes, self._outside.notify)
+        return Platform(
+            services=self._services,
+            site=self._site,
+            routing=self._routing,
+            audit=self.audit,
+            reconcile=self._reconcile,
+            loops=(
+                self._reconcile.run,
+                self._metering.run,
+                self._idling.run,
+                self._orphans.run,
+                low_balance.run,
+                self.audit.run,
+                self.commands.run,
+                self._watchdog.run,
+                *(self._transit.loops if self._transit else ()),
+            ),
         )
 
     def _fresh(self) -> bool:
@@ -159,8 +161,7 @@ class _Wiring:
 
     @cached_property
     def _tokens(self) -> Tokens:
-        secret = load_or_create_secret(self._config.state / statefolder.SECRET)
-        return Tokens(self._db, self._clock, secret=secret)
+        return Tokens(self._db, self._clock, secret=self._secret)
 
     @cached_property
     def _accounts(self) -> Accounts:
@@ -174,7 +175,7 @@ class _Wiring:
 
     @cached_property
     def _metering(self) -> Metering:
-        rentals = self._rentals
+        rentals = self.rentals
         return Metering(
             self._db,
             self._clock,
@@ -190,7 +191,7 @@ class _Wiring:
         return Catalog(self._view, self._config.gpu)
 
     @cached_property
-    def _rentals(self) -> Rentals:
+    def rentals(self) -> Rentals:
         return Rentals(
             self._db,
             self._clock,
@@ -202,14 +203,14 @@ class _Wiring:
         )
 
     @cached_property
-    def reconcile(self) -> Reconcile:
+    def _reconcile(self) -> Reconcile:
         installation = self._settings.installation
         return Reconcile(
             self._db,
             self._clock,
             self._cluster,
             self._view,
-            self._rentals,
+            self.rentals,
             installation=installation.id,
             lost_reason=self._outside.lost_reason,
             placement=installation.placement,
@@ -221,19 +222,20 @@ class _Wiring:
         return Idling(
             self._db,
             self._clock,
-            self._rentals,
+            self.rentals,
             self._executor,
             self._cluster.namespace,
             self._config.rentals,
-            fresh=self._fresh,
+            # Only then is it known which time was idle.
+            fresh=lambda: self._metering.current,
         )
 
     # SSH sessions.
 
     @cached_property
-    def routing(self) -> Routing:
+    def _routing(self) -> Routing:
         return Routing(
-            self._rentals,
+            self.rentals,
             self._accounts,
             self.audit,
             self._clock,
@@ -248,7 +250,7 @@ class _Wiring:
             self._db,
             self._clock,
             kept_days=self._config.ssh.audit_days,
-            tell=self._rentals.changes.tell,
+            tell=self.rentals.changes.tell,
             on_lost=self._orphans.look,
         )
 
@@ -260,11 +262,7 @@ class _Wiring:
     # HTTP.
 
     @cached_property
-    def commands(self) -> Commands:
-        return Commands(self._db, self._clock, self._executor, self._cluster.namespace)
-
-    @cached_property
-    def services(self) -> Services:
+    def _services(self) -> Services:
         config, outside = self._config, self._outside
         told = config.ssh_address(outside.ssh)
         return Services(
@@ -272,9 +270,9 @@ class _Wiring:
             tokens=self._tokens,
             audit=self.audit,
             catalog=self._catalog,
-            rentals=self._rentals,
+            rentals=self.rentals,
             statements=Statements(self._db),
-            history=History(self._db, self._rentals),
+            history=History(self._db, self.rentals),
             idempotency=Idempotency(self._db, self._clock),
             metrics=Metrics(self._db, self._catalog, self._counters, self._watchdog),
             cluster=self._cluster,
@@ -293,25 +291,10 @@ class _Wiring:
         )
 
     @cached_property
-    def site(self) -> Site:
+    def _site(self) -> Site:
         settings = self._config.sign_in
         sign_ins = SignIns(
             self._db, self._clock, self._accounts, approved_domains=settings.approved_domains
         )
-        secret = settings.client_secret_file
-        provider = Provider(
-            settings.issuer,
-            settings.client_id,
-            secret.read_text(encoding="utf-8").strip() if secret else None,
-        )
-        return Site(self.services, sign_ins, provider if settings.issuer else None, settings.name)
-
-
-async def _rent_settings(outside: Outside, db: Database) -> RentSettings:
-    config = outside.config
-    async with db.transaction() as tx:
-        identity = await installation.identify(tx, outside.clock.now_ms())
-    return RentSettings(
-        installation=Installation.of(config, identity, config.api_base(outside.http)),
-        allows_image=config.images.allows,
-    )
+        provider = Provider(settings.issuer, settings.client_id, settings.client_secret())
+        return Site(self._services, sign_ins, provider if settings.issuer else None, settings.name)

@@ -25,16 +25,18 @@ from store.db import Database
 
 @dataclass(frozen=True)
 class Transit:
-    """Transit objects, built and not yet running: `loops` are to run beside everything else.
+    """Transit objects, built and not yet running: `loops` are to run beside everything else."""
 
-    `folder` is the store if it is one that we serve ourselves.
-    """
-
+    store: ObjectStore
     objects: Objects
     sweep: Sweep
     checksums: Checksums
     admission: Admission
-    folder: FolderStore | None
+
+    @property
+    def folder(self) -> FolderStore | None:
+        """The store if it is one that we serve ourselves."""
+        return self.store if isinstance(self.store, FolderStore) else None
 
     @property
     def loops(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
@@ -44,7 +46,7 @@ class Transit:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, state: Path, *, installation: str, signer: Signer
+    settings: Settings, state: Path, installation: str, signer: Signer
 ) -> AsyncIterator[ObjectStore | None]:
     """Hold the store that is set, None if there is to be none. Raises OSError."""
     if settings.store == "folder":
@@ -76,9 +78,9 @@ def build(db: Database, clock: Clock, store: ObjectStore, settings: Settings) ->
     checksums = Checksums(db, clock, store, eraser)
     looking = Looking(db, clock, store, limits, checksums, eraser)
     return Transit(
+        store=store,
         objects=Objects(db, clock, store, limits, Uploads(db, clock, store), looking, eraser),
         sweep=Sweep(db, clock, store, looking, eraser),
         checksums=checksums,
         admission=Admission(db, clock, limits),
-        folder=store if isinstance(store, FolderStore) else None,
     )

@@ -122,11 +122,9 @@ async def world(
             cut=lambda _pod_id, _reason: None,
             lost_reason="pod_lost",
         )
+        platform = await stack.enter_async_context(wiring.opened(outside))
         db = await stack.enter_async_context(Database.open(state / "kgpud.sqlite3"))
-        store = await stack.enter_async_context(wiring.object_store(outside, db))
-        platform = await wiring.build(outside, db, store)
         transit = platform.services.transit
-        assert store is not None
         assert transit is not None
         runner = Runner(build(platform.services), shutdown_timeout=1)
         await runner.setup()
@@ -135,7 +133,7 @@ async def world(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         api = Api(session, f"http://{daemon.bound(sock)}")
         await stack.enter_async_context(_reading(transit))
-        yield World(db, clock, store, transit, platform, session, api, state)
+        yield World(db, clock, transit.store, transit, platform, session, api, state)
 
 
 @asynccontextmanager

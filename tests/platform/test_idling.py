@@ -9,7 +9,7 @@ import pytest
 
 from gateway.executor import Executor
 from kgpud.history import History
-from kgpud.idle import release_at
+from kgpud.idle import idle_ms, release_at
 from kgpud.idling import Idling
 from kgpud.life_settings import Life
 from tests.gateway.fake_api import Call, serving
@@ -191,6 +191,29 @@ async def test_a_cluster_that_is_away_has_nobody_released(idle: Idle) -> None:
             idle.clock.advance(12 * HOUR)
         loop.cancel()
     assert idle.pods.looks == 1
+    assert (await idle.world.row(pod_id)).ended_at is None
+
+
+async def test_time_in_which_nobody_could_come_in_is_no_idleness(idle: Idle) -> None:
+    pod_id = await runs_for(idle.world, idle.api, idle.clock, 0)
+    await idle.world.metering.charge()
+    for _ in range(11):
+        # Metering that comes by now and then, as it does where nothing is wrong.
+        idle.clock.advance(300)
+        await idle.world.metering.charge()
+    assert idle_ms(await idle.world.row(pod_id), idle.clock.now_ms()) == 11 * 300_000
+    # A weekend without the cluster, or without a daemon: then what ran is charged at once.
+    idle.clock.advance(60 * HOUR)
+    await idle.world.metering.charge()
+    await idle.after(0)
+    assert (idle.pods.looks, await idle.warnings(pod_id)) == (0, 0)
+    row = await idle.world.row(pod_id)
+    assert row.charged_minutes == 55 + 60 * 60 + 1
+    assert idle_ms(row, idle.clock.now_ms()) == 11 * 300_000
+    await idle.after(12 * HOUR)
+    assert await idle.warnings(pod_id) == 1
+    # And again, between the warning and the release.
+    await idle.world.metering.charge()
     assert (await idle.world.row(pod_id)).ended_at is None
 
 
