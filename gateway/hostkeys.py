@@ -19,6 +19,10 @@ log = structlog.get_logger()
 _DEFAULT_PORT = 22
 
 
+class HostKeyDamaged(Exception):
+    """A host key's file holds something else. The text says which."""
+
+
 class HostKeyRefused(Exception):
     """A step of a rotation that can't be taken now. The text says why."""
 
@@ -45,7 +49,8 @@ class HostKey:
 class HostKeys:
     """The key at `path`, made (0600) if it is missing, and its successor at ``path.next``, if any.
 
-    Another process may rotate them at any time: `current` looks at the files again.
+    Another process may rotate them at any time: `current` looks at the files again. Raises
+    HostKeyDamaged, OSError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +67,7 @@ class HostKeys:
             self._seen = stamp
             try:
                 self._keys = read(self._files[0])
-            except (OSError, asyncssh.KeyImportError) as error:
+            except (OSError, HostKeyDamaged) as error:
                 # Whoever is connected, and will be, is better off with the keys of before.
                 log.error("host_keys.unreadable", error=str(error))  # noqa: TRY400 - no traceback
             else:
@@ -106,7 +111,10 @@ def switch(path: Path) -> HostKey:
 
 
 def _read(path: Path) -> HostKey:
-    key = asyncssh.read_private_key(path)
+    try:
+        key = asyncssh.read_private_key(path)
+    except asyncssh.KeyImportError as error:
+        raise HostKeyDamaged(f"{path}: {error}") from None
     public = key.export_public_key("openssh").decode().split()
     return HostKey(" ".join(public[:2]), key.get_fingerprint(), key)
 

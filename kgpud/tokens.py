@@ -92,10 +92,6 @@ class Tokens:
         mac = hmac.new(self._secret, f"pod:{pod_id}".encode(), hashlib.sha256).digest()
         return f"{_POD_PREFIX}{pod_id}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
-    def known(self, bearer: str) -> Caller | None:
-        """Return who a token speaks for, if it was asked since the last write to the store."""
-        return self._callers.known(_digest(bearer))
-
     async def authenticate(self, bearer: str) -> Caller:
         """Return who a token speaks for.
 
@@ -148,8 +144,15 @@ class Tokens:
         return Caller(account, "pod", pod_id)
 
 
+class SecretDamaged(Exception):
+    """The file that keeps the installation's secret holds something else. The text says which."""
+
+
 def load_or_create_secret(path: Path) -> bytes:
-    """Return the 32 bytes kept at `path`, made there with mode 0600 on the first call."""
+    """Return the 32 bytes kept at `path`, made there with mode 0600 on the first call.
+
+    Raises SecretDamaged, OSError.
+    """
     with contextlib.suppress(FileNotFoundError):
         return _read_secret(path)
     # Written aside and linked into place: two processes at once agree on the first one's.
@@ -170,7 +173,7 @@ def load_or_create_secret(path: Path) -> bytes:
 def _read_secret(path: Path) -> bytes:
     secret = path.read_bytes()
     if len(secret) != _KEY_BYTES:
-        raise ValueError(f"{path} does not hold {_KEY_BYTES} bytes")
+        raise SecretDamaged(f"{path} does not hold {_KEY_BYTES} bytes: put it back from a backup")
     return secret
 
 

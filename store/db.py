@@ -9,8 +9,9 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from store import migrate
 from store.version import Version
 
 BUSY_TIMEOUT_MS = 10_000
+
+# What no program mends by trying again: the file is no database, or a broken one.
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 # What passes when space, rights or another process's lock come back; anything else is a bug.
 _PASSING = frozenset(
@@ -95,6 +99,16 @@ class _translated:  # noqa: N801 - reads as a statement; a class costs less than
                 raise StoreUnavailable(f"database: {error}") from error
 
 
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING | _DAMAGED:
+            raise StoreUnavailable(f"{path}: {error}") from error
+        raise
+
+
 class Database:
     """The open store of one process: one connection that writes, one that reads."""
 
@@ -112,21 +126,26 @@ class Database:
     async def open(cls, path: Path) -> AsyncIterator["Database"]:
         """Open the store at `path`, made with mode 0600 if missing, and bring it up to date.
 
-        Raises migrate.TooNew if a later version of this program wrote it.
+        Raises migrate.TooNew if a later version of this program wrote it, StoreUnavailable if it
+        can't be opened or is damaged, OSError.
         """
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        async with aiosqlite.connect(path, isolation_level=None) as writer:
-            await _prepare(writer)
-            await migrate.apply(writer)
-            async with aiosqlite.connect(path, isolation_level=None) as reader:
+        async with AsyncExitStack() as stack:
+            with _opening(path):
+                connect = partial(aiosqlite.connect, path, isolation_level=None)
+                writer = await stack.enter_async_context(connect())
+                await _prepare(writer)
+                await migrate.apply(writer)
+                reader = await stack.enter_async_context(connect())
                 await _prepare(reader)
                 await reader.execute("PRAGMA query_only = ON")
-                with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as watcher:
-                    opened = cls(writer, reader, Version(watcher))
-                    try:
-                        yield opened
-                    finally:
-                        opened.closed = True
+                watcher = sqlite3.connect(path, timeout=0, isolation_level=None)
+                stack.enter_context(closing(watcher))
+            opened = cls(writer, reader, Version(watcher))
+            try:
+                yield opened
+            finally:
+                opened.closed = True
 
     @staticmethod
     @asynccontextmanager

@@ -5,18 +5,22 @@ from contextlib import contextmanager
 
 import click
 
+from gateway.hostkeys import HostKeyDamaged
 from kgpud.config import ConfigError
 from kgpud.embedded import EmbeddedFailed
 from kgpud.handover.wire import WireClosed
 from kgpud.reloading import ReloadFailed
 from kgpud.statefolder import StateLocked
+from kgpud.tokens import SecretDamaged
 from store.db import StoreUnavailable
 from store.migrate import TooNew
 
 _MENDABLE = (
     ConfigError,
     EmbeddedFailed,
+    HostKeyDamaged,
     ReloadFailed,
+    SecretDamaged,
     StateLocked,
     StoreUnavailable,
     TooNew,

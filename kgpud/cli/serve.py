@@ -61,19 +61,20 @@ def _say_so(running: Running) -> None:
 def _held(config: Config, inherited: Inherited | None) -> Iterator[Holdings]:
     """Bind and lock, or take what was inherited. Raises OSError, StateLocked, ConfigError."""
     if inherited is None:
-        with statefolder.locked(config.state) as lock:
-            yield Holdings(
-                Listening(daemon.bind(config.http.listen), config.http.listen),
-                Listening(daemon.bind(config.ssh.listen), config.ssh.listen),
-                lock,
-            )
+        http, ssh = config.http.listen, config.ssh.listen
+        with (
+            statefolder.locked(config.state) as lock,
+            contextlib.closing(daemon.bind(http)) as for_http,
+            contextlib.closing(daemon.bind(ssh)) as for_ssh,
+        ):
+            yield Holdings(Listening(for_http, http), Listening(for_ssh, ssh), lock)
         return
     if config.state != inherited.state:
         why = f"is {config.state} now, and was {inherited.state}: that takes a restart"
         raise ConfigError([f"state: {why}"])
     with contextlib.closing(statefolder.Lock(inherited.lock)) as lock:
-        http = _kept(inherited.http, config.http.listen)
-        yield Holdings(http, _kept(inherited.ssh, config.ssh.listen), lock)
+        kept = _kept(inherited.http, config.http.listen)
+        yield Holdings(kept, _kept(inherited.ssh, config.ssh.listen), lock)
 
 
 def _kept(listening: Listening, address: Address) -> Listening:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kgpud.errors import Code, UserError
-from kgpud.tokens import Caller, load_or_create_secret
+from kgpud.tokens import Caller, SecretDamaged, load_or_create_secret
 from store import actions, ledger
 from tests.manual_clock import ManualClock
 from tests.platform.world import World
@@ -97,7 +97,7 @@ def test_the_signing_secret_is_made_once(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["key"]
     path.write_bytes(b"short")
-    with pytest.raises(ValueError, match="32 bytes"):
+    with pytest.raises(SecretDamaged, match="32 bytes"):
         load_or_create_secret(path)
 
 
