@@ -18,12 +18,18 @@ class GpuClass(Protocol):
         """Whole credits for one GPU for one hour."""
         ...
 
+    @property
+    def hardware(self) -> str:
+        """What people call the card; "" if nobody said."""
+        ...
+
 
 @dataclass(frozen=True)
 class GpuModel:
     """A line of the menu; `free` GPUs may be spread over several nodes."""
 
     gpu_model: str
+    hardware: str
     total: int
     free: int
     price_per_hour_credits: int
@@ -88,8 +94,8 @@ class Catalog:
                 free[node.gpu_model] += node.free
         free.subtract(self._waiting())
         models = [
-            GpuModel(name, total[name], max(0, free[name]), self._classes[name].price_per_hour)
-            for name in total
+            GpuModel(name, one.hardware, total[name], max(0, free[name]), one.price_per_hour)
+            for name, one in self._classes.items()
             if total[name] > 0
         ]
         return sorted(models, key=lambda m: (m.price_per_hour_credits, m.gpu_model))

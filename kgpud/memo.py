@@ -18,11 +18,6 @@ class Memo(Generic[V]):
         self._values: dict[Hashable, V] = {}
         self._most = most
 
-    def known(self, key: Hashable) -> V | None:
-        """Return what is known, None where it would have to be found out."""
-        state = self._ask()
-        return self._values.get(key) if state is not None and state == self._state else None
-
     async def find(self, key: Hashable, find: Callable[[], Awaitable[V]]) -> V:
         """Return what is known, or what `find` finds; what changes meanwhile is not remembered."""
         state = self._ask()

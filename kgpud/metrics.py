@@ -1,8 +1,8 @@
 """What the daemon counts about itself, in Prometheus' text format (exposition formats, 0.0.4)."""
 
-from collections.abc import Sequence
 from functools import partial
 from importlib import metadata
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -13,7 +13,6 @@ from store import rentals, sessions
 from store.db import Database
 from store.records import Phase
 
-_PHASES: Sequence[Phase] = ("Pending", "Running", "Terminating", "Failed")
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
 
@@ -105,8 +104,9 @@ class Metrics:
         async with self._db.reading() as rx:
             standing = await rentals.standing(rx)
             open_sessions = await sessions.count_open(rx)
-        for phase in _PHASES:
-            self._rentals.labels(phase).set(standing.phases.get(phase, 0))
+        for phase in get_args(Phase):
+            if phase != "Ended":
+                self._rentals.labels(phase).set(standing.phases.get(phase, 0))
         self._burn.set(standing.burn_per_hour)
         self._sessions.set(open_sessions)
         self._gpus.clear()

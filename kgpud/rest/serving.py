@@ -48,10 +48,8 @@ def handler(route: Route, services: Services, rates: Rates, steady: Memo[bytes])
         if route.steady and not request.query_string:
             who = caller.account.account_id if caller is not None else ""
             key = (route.path, who, *reading.path(request).values())
-            body = steady.known(key)
-            if body is None:
-                make = partial(_body, route, services, request, caller)
-                body = await steady.find(key, make)
+            make = partial(_body, route, services, request, caller)
+            body = await steady.find(key, make)
             return _response(request, route, body)
         stop_when_gone(request, stops=route.long or route.method == "GET")
         call = await _call(route, services, request, caller)
@@ -66,8 +64,7 @@ def handler(route: Route, services: Services, rates: Rates, steady: Memo[bytes])
 async def _admitted(route: Route, services: Services, request: web.Request) -> Caller | None:
     if route.access is Access.PUBLIC:
         return None
-    token, tokens = bearer(request), services.tokens
-    caller = tokens.known(token) or await tokens.authenticate(token)
+    caller = await services.tokens.authenticate(bearer(request))
     authorize(route.access, caller, request.match_info.get("pod_id"))
     return caller
 

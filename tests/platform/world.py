@@ -25,6 +25,7 @@ from store.records import Account, Rental
 @dataclass(frozen=True)
 class Price:
     price_per_hour: int
+    hardware: str = ""
 
 
 CLASSES = {"rtx4090": Price(1000), "v100": Price(600), "titan": Price(100)}
