@@ -17,7 +17,7 @@ def test_an_environment_has_a_variable_a_line() -> None:
 
 
 def line(name: str, free: int) -> GpuModel:
-    return GpuModel(name, 4, free, 600)
+    return GpuModel(name, "", 4, free, 600)
 
 
 @pytest.mark.parametrize(
