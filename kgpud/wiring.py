@@ -175,14 +175,8 @@ class _Wiring:
 
     @cached_property
     def _metering(self) -> Metering:
-        rentals = self.rentals
-        return Metering(
-            self._db,
-            self._clock,
-            rentals.on_ended,
-            steps=rentals.steps,
-            may_charge=self._fresh,
-        )
+        ended, steps = self.rentals.on_ended, self.rentals.steps
+        return Metering(self._db, self._clock, ended, steps=steps, may_charge=self._fresh)
 
     # Rentals and their pods.
 
@@ -260,6 +254,10 @@ class _Wiring:
         return Orphans(self._db, self._clock, self._executor, namespace, fresh=self._fresh)
 
     # HTTP.
+
+    @cached_property
+    def commands(self) -> Commands:
+        return Commands(self._db, self._clock, self._executor, self._cluster.namespace)
 
     @cached_property
     def _services(self) -> Services:
