@@ -171,7 +171,7 @@ async def test_the_quick_start_is_pasted_as_it_stands(
     (tmp_path / ".ssh").mkdir(mode=0o700)
     make_key(tmp_path / ".ssh" / "id_ed25519")
     # The placeholder is all that is not there; ssh and scp look for keys where the account lives.
-    script = "\n".join(steps).replace("kgpu_…", token).replace("sleep 10", "sleep 0.2")
+    script = "\n".join(steps).replace("kgpu_…", token)
     options = f"-F none -o UserKnownHostsFile={tmp_path}/.ssh/known_hosts"
     options += f" -o StrictHostKeyChecking=yes -i {tmp_path}/.ssh/id_ed25519"
     ours = "".join(f'{name}() {{ command {name} {options} "$@"; }}\n' for name in ("ssh", "scp"))
