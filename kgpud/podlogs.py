@@ -30,7 +30,9 @@ async def opened(
                 raise UserError(Code.POD_ENDED, "the pod is gone, and its logs with it") from error
             raise _not_ready(error.reason) from error
         except ClusterError as error:
-            raise UserError(Code.CLUSTER_UNREACHABLE, "the cluster does not answer") from error
+            raise UserError(
+                Code.CLUSTER_UNREACHABLE, "the cluster does not answer; try again soon"
+            ) from error
         return _chunks(chunks, stack.pop_all())
     raise AssertionError("the block returns or raises")
 

@@ -142,7 +142,8 @@ async def admit(tx: Connection, rental: Rental, key: Key, catalog: Catalog) -> t
     if left < 0:
         raise UserError(
             Code.INSUFFICIENT_CREDITS,
-            f"one hour costs {rental.rate_per_hour} credits, the balance is {account.balance}",
+            f"one hour costs {rental.rate_per_hour} credits, and the balance is {account.balance}:"
+            " ask a maintainer for more",
         )
     await rentals.insert(tx, rental)
     public = key.public
