@@ -1,5 +1,6 @@
 """The `kgpud` command: one module per noun, imported only when it is called."""
 
+import errno
 from importlib import import_module
 
 import click
@@ -30,6 +31,8 @@ _COMMANDS = {
     "config": ("kgpud.cli.config:config", "Check a configuration file."),
 }
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
 
 class _Lazy(click.Group):
     """A group that knows its commands by name until one is called."""
@@ -46,6 +49,15 @@ class _Lazy(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; say in a line where what it prints can't be written."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise click.ClickException(f"the output is incomplete: {error.strerror}") from None
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table alone."""

@@ -260,6 +260,14 @@ def test_help_imports_no_command() -> None:
         assert f"\n  {command} " in done.stdout
 
 
+def test_what_cannot_be_written_is_one_line() -> None:
+    argv = [sys.executable, "-m", "kgpud", "config", "check", "--config", str(EXAMPLE)]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: the output is incomplete: No space left on device\n"
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_the_unit_has_no_mistake(tmp_path: Path) -> None:
     unit = EXAMPLE.parents[1] / "systemd" / "kgpud.service"
