@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 _MOST_BYTES = 256 * 1024
+# A line costs memory and time of its own, however short it is.
+_MOST_LINES = 8 * 1024
 # As long as containerd lets a line get before it breaks it.
 _LONGEST_LINE = 16 * 1024
 
@@ -20,7 +22,7 @@ class Line(NamedTuple):
 
 
 class ContainerLog:
-    """The last 256 KiB of one run of a container; any number of readers may follow it.
+    """The last 256 KiB or 8,192 lines of one run of a container; any number may follow it.
 
     A line is told when it is whole, or when the container has ended.
     """
@@ -37,7 +39,8 @@ class ContainerLog:
         """Take what the container wrote."""
         moment = time.time_ns()
         *whole, self._rest = (self._rest + data).split(b"\n")
-        for text in whole:
+        self._dropped += max(0, len(whole) - _MOST_LINES)
+        for text in whole[-_MOST_LINES:]:
             self._add(Line(moment, text + b"\n"))
         while len(self._rest) >= _LONGEST_LINE:
             self._add(Line(moment, self._rest[:_LONGEST_LINE]))
@@ -55,7 +58,7 @@ class ContainerLog:
     def _add(self, line: Line) -> None:
         self._lines.append(line)
         self._size += len(line.text)
-        while self._size > _MOST_BYTES:
+        while self._size > _MOST_BYTES or len(self._lines) > _MOST_LINES:
             self._size -= len(self._lines.popleft().text)
             self._dropped += 1
 
@@ -68,8 +71,8 @@ class ContainerLog:
         found = list(self._lines)
         return found if tail is None else found[len(found) - min(tail, len(found)) :]
 
-    async def follow(self, tail: int | None = None) -> AsyncGenerator[Line, None]:
-        """Yield what there is and then every line that comes, until the container has ended.
+    async def follow(self, tail: int | None = None) -> AsyncGenerator[list[Line], None]:
+        """Yield the lines there are and then those that come, until the container has ended.
 
         Who reads too slowly misses lines.
         """
@@ -82,6 +85,6 @@ class ContainerLog:
                 if self._ended:
                     return
                 await self._news.wait()
-            for line in lines:
-                yield line
+            else:
+                yield lines
             at += len(lines)

@@ -1,7 +1,7 @@
 """Which part of a container's log a request asks for, and in what form."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -86,7 +86,11 @@ class Written:
         """Whether the limit of bytes is reached."""
         return self._room == 0
 
-    def take(self, line: Line) -> bytes:
+    def take(self, lines: Iterable[Line]) -> bytes:
+        """Return what of some lines is to be sent."""
+        return b"".join(map(self._take, lines))
+
+    def _take(self, line: Line) -> bytes:
         """Return what of a line is to be sent; nothing of one that is too old."""
         if self._query.since is not None and line.moment < self._query.since:
             return b""

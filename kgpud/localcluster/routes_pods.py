@@ -42,13 +42,12 @@ async def _write(
     response: web.StreamResponse, log: ContainerLog, wanted: log_query.LogQuery
 ) -> None:
     written = log_query.Written(wanted)
-    for line in () if wanted.follow else log.lines(wanted.tail):
-        await response.write(written.take(line))
     if not wanted.follow:
+        await response.write(written.take(log.lines(wanted.tail)))
         return
-    async with contextlib.aclosing(log.follow(wanted.tail)) as lines:
-        async for line in lines:
-            await response.write(written.take(line))
+    async with contextlib.aclosing(log.follow(wanted.tail)) as parts:
+        async for lines in parts:
+            await response.write(written.take(lines))
             if written.is_full:
                 return
 

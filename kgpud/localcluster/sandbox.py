@@ -17,6 +17,7 @@ from kgpud.localcluster import folders, wire
 from kgpud.localcluster.container_log import ContainerLog
 from kgpud.localcluster.errors import CommandError, ExecRefusedError, SandboxError
 
+from kgpud.localcluster.log_pipe import LogPipe
 _IMPORT_ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[1]); from kgpud.localcluster import helper; "
 _START += "helper.main(int(sys.argv[2]))"
@@ -67,7 +68,7 @@ class Sandbox:
         self._codes: dict[int, asyncio.Future[int]] = {}
         self._sockets: deque[asyncio.Future[int]] = deque()
         self._up: asyncio.Future[list[int]] = self._loop.create_future()
-        self._log_fd: int | None = None
+        self._log_pipe: LogPipe | None = None
         self.log = ContainerLog()
         self.listeners: list[socket.socket] = []
         self.gone: asyncio.Future[int] = self._loop.create_future()
@@ -120,10 +121,9 @@ class Sandbox:
             "reach": [list(address) for address in boot.reach],
         }
         await self._send(message)
-        self._log_fd, *listeners = await self._up
+        log, *listeners = await self._up
         self.listeners = [socket.socket(fileno=fd) for fd in listeners]
-        os.set_blocking(self._log_fd, False)
-        self._loop.add_reader(self._log_fd, self._log_readable)
+        self._log_pipe = LogPipe(log, self.log)
 
     def _readable(self) -> None:
         """Take one message from the helper; its end means that the pod is gone."""
@@ -248,29 +248,10 @@ class Sandbox:
         try:
             await self._process.wait()
         finally:
-            self._close_log()
-
-    def _close_log(self) -> None:
-        if self._log_fd is not None:
-            while self._log_readable():
-                pass
-            self._loop.remove_reader(self._log_fd)
-            os.close(self._log_fd)
-            self._log_fd = None
-        self.log.end()
-
-    def _log_readable(self) -> bool:
-        """Take what is in the log's pipe; return whether there was anything."""
-        assert self._log_fd is not None
-        try:
-            data = os.read(self._log_fd, 65536)
-        except BlockingIOError:
-            return False
-        if data:
-            self.log.feed(data)
-        else:
-            self._loop.remove_reader(self._log_fd)
-        return bool(data)
+            if self._log_pipe is not None:
+                self._log_pipe.close()
+                self._log_pipe = None
+            self.log.end()
 
 
 def _close_all(fds: Sequence[int]) -> None:

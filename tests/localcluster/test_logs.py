@@ -131,14 +131,27 @@ async def test_a_log_keeps_its_last_part_and_a_slow_reader_misses_lines() -> Non
     log = ContainerLog()
     log.feed(b"first\n")
     lines = log.follow()
-    assert (await anext(lines)).text == b"first\n"
+    assert [line.text for line in await anext(lines)] == [b"first\n"]
     for number in range(30_000):
         log.feed(b"%08d " % number + MESSAGE.encode())
     kept = log.lines()
     assert 200_000 < sum(len(line.text) for line in kept) <= 262_144
     assert kept[-1].text.startswith(b"00029999 ")
-    assert (await anext(lines)).text == kept[0].text
+    assert await anext(lines) == kept
     log.feed(b"x" * 40_000)
     assert [len(line.text) for line in log.lines(2)] == [16384, 16384]
     log.end()
-    assert [line.text async for line in lines][-1] == b"x" * (40_000 - 2 * 16384)
+    assert [part[-1].text async for part in lines][-1] == b"x" * (40_000 - 2 * 16384)
+
+
+async def test_short_lines_cost_no_more_memory_and_time_than_long_ones() -> None:
+    log = ContainerLog()
+    log.feed(b"first\n")
+    lines = log.follow()
+    assert len(await anext(lines)) == 1
+    log.feed(b"\n" * 100_000 + b"last\n")
+    kept = log.lines()
+    assert (len(kept), kept[-1].text) == (8192, b"last\n")
+    assert await anext(lines) == kept
+    log.feed(b"more\n")
+    assert [line.text for line in await anext(lines)] == [b"more\n"]
