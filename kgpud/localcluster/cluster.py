@@ -35,7 +35,7 @@ class Cluster:
         self._host = host
         self._nodes = {node.name: node for node in nodes}
         self._lives: dict[str, PodLife] = {}
-        self._gpus: dict[str, tuple[str, set[int]]] = {}
+        self._gpus: dict[str, tuple[str, list[int]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._addresses = 1
         for number, node in enumerate(nodes, 1):
@@ -53,14 +53,18 @@ class Cluster:
 
     def schedule(self) -> None:
         """Place every pod that waits for a node, oldest first."""
-        nodes = self.registry.all("nodes")
-        for pod in self.registry.by_age("pods"):
-            if pod["spec"].get("nodeName"):
-                continue
+        pods = self.registry.by_age("pods")
+        waiting = [one for one in pods if not one["spec"].get("nodeName")]
+        if not waiting:
+            return
+        # Those without an object hold their GPUs until their last process has ended.
+        ending = [life.pod for life in self._lives.values() if life.is_forgotten]
+        rooms = scheduler.rooms(self.registry.all("nodes"), [*pods, *ending])
+        for pod in waiting:
             metadata = pod["metadata"]
             key = (metadata["namespace"], metadata["name"])
             try:
-                node = scheduler.place(pod, nodes, self.registry.all("pods"))
+                node = scheduler.place(pod, rooms)
             except scheduler.UnschedulableError as error:
                 self._leave_waiting(pod, str(error))
             else:
@@ -71,15 +75,15 @@ class Cluster:
 
     def _leave_waiting(self, pod: Document, message: str) -> None:
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-        before = pod["status"].get("conditions")
         changed = self.registry.replace(
             "pods", *key, lambda pod: pod_status.unschedulable(pod, message)
         )
-        if changed["status"]["conditions"] != before:
-            self._host.recorder.record(changed, "Warning", "FailedScheduling", message)
+        self._host.recorder.record(changed, "Warning", "FailedScheduling", message)
 
     def _begin(self, pod: Document, node: str) -> None:
         uid = pod["metadata"]["uid"]
+        if any(one.get("message") == message for one in pod["status"].get("conditions") or []):
+            return
         count = scheduler.requests(pod["spec"])[scheduler.GPU] // 1000
         indexes = self._take_gpus(uid, node, count)
         gpus = self._nodes[node].share(indexes)
@@ -88,7 +92,7 @@ class Cluster:
         stored = self.registry.get("nodes", "", node)
         assert stored is not None
         addresses = Addresses(stored["status"]["addresses"][0]["address"], pod_ip)
-        life = PodLife(self._host, pod, addresses, gpus)
+        life = PodLife(self._host, pod, addresses, gpus, partial(self._finished, uid))
         self._lives[uid] = life
         self.run(self._live(life), f"pod {life.name}")
 
@@ -99,19 +103,22 @@ class Cluster:
         task.add_done_callback(self._tasks.discard)
 
     def _take_gpus(self, uid: str, node: str, count: int) -> list[int]:
-        used: set[int] = set()
-        for where, indexes in self._gpus.values():
-            if where == node:
-                used |= indexes
-        free = sorted(range(self._nodes[node].gpus), key=lambda index: (index in used, index))
-        self._gpus[uid] = (node, set(free[:count]))
-        return free[:count]
+        used = {one for where, taken in self._gpus.values() if where == node for one in taken}
+        taken = [one for one in range(self._nodes[node].gpus) if one not in used][:count]
+        self._gpus[uid] = (node, taken)
+        return taken
+
+    def _finished(self, uid: str) -> None:
+        """Give the room of a pod whose containers have ended for good to those that wait."""
+        del self._gpus[uid]
+        self.schedule()
 
     async def _live(self, life: PodLife) -> None:
         try:
             await life.run()
         finally:
-            del self._lives[life.uid], self._gpus[life.uid]
+            del self._lives[life.uid]
+            self._gpus.pop(life.uid, None)
             await self._after(life)
 
     async def _after(self, life: PodLife) -> None:

@@ -19,9 +19,10 @@ def environment(registry: Registry, pod: Document, container: Document) -> dict[
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     env = {"PATH": _PATH, "HOSTNAME": name, "HOME": "/root"}
     for source in container.get("envFrom") or []:
-        if reference := source.get("secretRef"):
-            for key, text in _secret(registry, namespace, reference).items():
-                env[(source.get("prefix") or "") + key] = text
+        if "secretRef" not in source:
+            raise ConfigError(_only_secrets("envFrom"))
+        for key, text in _secret(registry, namespace, source["secretRef"]).items():
+            env[(source.get("prefix") or "") + key] = text
     for entry in container.get("env") or []:
         value = _value(registry, pod, entry, env)
         if value is not None:
@@ -43,9 +44,12 @@ def _value(registry: Registry, pod: Document, entry: Document, env: dict[str, st
         return data.get(reference["key"])
     if field := source.get("fieldRef"):
         found: Any = pod
-        for part in field["fieldPath"].split("."):
+        where, _bracket, key = field["fieldPath"].removesuffix("']").partition("['")
+        for part in [*where.split("."), *([key] if key else [])]:
             found = found.get(part) if isinstance(found, dict) else None
         return "" if found is None else str(found)
+    if source:
+        raise ConfigError(_only_secrets(entry["name"]))
 
     def expand(matched: re.Match[str]) -> str:
         if matched[0] == "$$":
@@ -53,6 +57,10 @@ def _value(registry: Registry, pod: Document, entry: Document, env: dict[str, st
         return env.get(matched[1], matched[0])
 
     return _REFERENCE.sub(expand, str(entry.get("value") or ""))
+
+
+def _only_secrets(what: str) -> str:
+    return f"{what}: this local cluster takes values from secrets and fields of the pod alone"
 
 
 def _secret(registry: Registry, namespace: str, reference: Document) -> dict[str, str]:

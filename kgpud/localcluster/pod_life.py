@@ -1,6 +1,7 @@
 """One pod from its node to its end: what a kubelet does for it."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,8 +33,17 @@ class PodLife:
     Each container has a network of its own, unlike in Kubernetes, where a pod's share one.
     """
 
-    def __init__(self, host: Host, pod: Document, addresses: Addresses, gpus: Share) -> None:
+    def __init__(
+        self,
+        host: Host,
+        pod: Document,
+        addresses: Addresses,
+        gpus: Share,
+        finished: Callable[[], None],
+    ) -> None:
+        """Prepare it; `finished` is called when its containers have ended for good."""
         self._host = host
+        self._finished = finished
         self._record = PodRecord(host.registry, host.recorder, pod)
         self._spec: Document = pod["spec"]
         self._host_ip = addresses.node
@@ -45,7 +55,7 @@ class PodLife:
             self._containers.append(ContainerLife(host, self._record, container, place))
         self._ending = asyncio.Event()
         self._deadline: float | None = None
-        self._forgotten = False
+        self.is_forgotten = False
 
     @property
     def name(self) -> str:
@@ -56,6 +66,11 @@ class PodLife:
     def uid(self) -> str:
         """The pod's uid."""
         return self._record.uid
+
+    @property
+    def pod(self) -> Document:
+        """The pod's object, or its last version where `is_forgotten` says that it is gone."""
+        return self._record.current() or self._record.last
 
     def sandbox(self, container: str) -> Sandbox | None:
         """Return what runs of a container; None when it does not run."""
@@ -79,11 +94,11 @@ class PodLife:
                 work = group.create_task(self._work())
                 await self._ending.wait()
                 work.cancel()
-            if not self._forgotten:
+            if not self.is_forgotten:
                 await self._shut_down()
         finally:
             await self._close_containers()
-        if not self._forgotten:
+        if not self.is_forgotten:
             self._record.edit(pod_status.let_go)
             self._record.delete()
 
@@ -101,7 +116,7 @@ class PodLife:
 
     def kill(self) -> None:
         """End at once; the API object is gone already."""
-        self._forgotten = True
+        self.is_forgotten = True
         for container in self._containers:
             container.say_killing()
         self._ending.set()
@@ -122,11 +137,12 @@ class PodLife:
                 message = await self._run_containers()
         except TimeoutError:
             await self._evict(_TOO_LONG, "DeadlineExceeded")
-            return
-        if message is None:
-            self._record.edit(pod_status.finished)
         else:
-            await self._evict(message, "Evicted")
+            if message is None:
+                self._record.edit(pod_status.finished)
+            else:
+                await self._evict(message, "Evicted")
+        self._finished()
 
     async def _mount(self) -> None:
         """Return when the pod's volumes are there."""

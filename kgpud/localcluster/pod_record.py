@@ -9,7 +9,10 @@ from kgpud.localcluster.registry import Document, Registry
 
 
 class PodRecord:
-    """One pod's object by uid: a later pod of the same name is another one, and not touched."""
+    """One pod's object by uid: a later pod of the same name is another one, and not touched.
+
+    `last` is the version that it had last, be the object still there or not.
+    """
 
     def __init__(self, registry: Registry, recorder: Recorder, pod: Document) -> None:
         self.registry = registry
@@ -17,7 +20,7 @@ class PodRecord:
         self.name: str = pod["metadata"]["name"]
         self.uid: str = pod["metadata"]["uid"]
         self._recorder = recorder
-        self._last = pod
+        self.last = pod
         self.field_path: str | None = None
 
     def of_container(self, name: str) -> "PodRecord":
@@ -39,11 +42,11 @@ class PodRecord:
     def edit(self, change: Callable[[Document], None]) -> None:
         """Change the stored pod; nothing when it is gone."""
         if self.current() is not None:
-            self._last = self.registry.replace("pods", self.namespace, self.name, change)
+            self.last = self.registry.replace("pods", self.namespace, self.name, change)
 
     def event(self, kind: str, reason: str, message: str) -> None:
         """Record an Event about the pod, be its object still there or not."""
-        pod = self.current() or self._last
+        pod = self.current() or self.last
         self._recorder.record(pod, kind, reason, message, self.field_path)
 
     def delete(self) -> None:

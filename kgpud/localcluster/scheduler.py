@@ -1,8 +1,8 @@
 """Which node a pod fits on. Pure: documents in, a name or a message out."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from kgpud.localcluster import quantity
 from kgpud.localcluster.registry import Document
@@ -29,41 +29,56 @@ def requests(spec: Mapping[str, Any]) -> Counter[str]:
     return total
 
 
+class Room(NamedTuple):
+    """A node, and what is still free on it, in thousandths."""
+
+    node: Document
+    free: Counter[str]
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return str(self.node["metadata"]["name"])
+
+
 def gpus(container: Mapping[str, Any]) -> int:
     """Return how many GPUs one container asks for."""
     return requests({"containers": [container]})[GPU] // 1000
 
 
-def place(pod: Document, nodes: Iterable[Document], pods: Iterable[Document]) -> str:
-    """Return the name of the node with the most room that fits; UnschedulableError if none.
+def rooms(nodes: Iterable[Document], pods: Iterable[Document]) -> list[Room]:
+    """Return the nodes with what all `pods` that are on them and have not finished leave free."""
+    used: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for pod in pods:
+        node = pod["spec"].get("nodeName")
+        if node and pod["status"].get("phase") not in _FINISHED:
+            used[node].update(requests(pod["spec"]))
+    return [Room(node, _free(node, used[node["metadata"]["name"]])) for node in nodes]
 
-    `pods` are all pods; those on a node that have not finished take its room.
+
+def place(pod: Document, nodes: Sequence[Room]) -> str:
+    """Return the name of the node with the most room that fits, and take that room.
+
+    UnschedulableError if there is none.
     """
-    used: dict[str, Counter[str]] = {}
-    for other in pods:
-        node = other["spec"].get("nodeName")
-        if node and other["status"].get("phase") not in _FINISHED:
-            used.setdefault(node, Counter()).update(requests(other["spec"]))
     wanted = requests(pod["spec"])
     reasons: Counter[str] = Counter()
-    helpless = count = 0
+    helpless = 0
     fitting = []
-    for node in nodes:
-        count += 1
-        name = node["metadata"]["name"]
-        if reason := _unfit(pod["spec"], node):
+    for room in nodes:
+        if reason := _unfit(pod["spec"], room.node):
             reasons[reason] += 1
             helpless += 1
             continue
-        free = _free(node, used.get(name, Counter()))
-        lacking = [resource for resource in sorted(wanted) if free[resource] < wanted[resource]]
-        for resource in lacking:
-            reasons[_lack(resource)] += 1
+        lacking = [_lack(name) for name in sorted(wanted) if room.free[name] < wanted[name]]
+        reasons.update(lacking)
         if not lacking:
-            fitting.append((-free[GPU], -free["memory"], name))
-    if fitting:
-        return str(min(fitting)[2])
-    raise UnschedulableError(_message(count, reasons, helpless))
+            fitting.append(room)
+    if not fitting:
+        raise UnschedulableError(_message(len(nodes), reasons, helpless))
+    best = min(fitting, key=lambda room: (-room.free[GPU], -room.free["memory"], room.name))
+    best.free.subtract(wanted)
+    return best.name
 
 
 def _unfit(spec: Mapping[str, Any], node: Document) -> str | None:
@@ -119,8 +134,6 @@ def _selected(spec: Mapping[str, Any], node: Document) -> bool:
     labels = node["metadata"].get("labels") or {}
     selector = spec.get("nodeSelector") or {}
     if any(labels.get(name) != value for name, value in selector.items()):
-        return False
-    if spec.get("nodeName") not in (None, "", node["metadata"]["name"]):
         return False
     affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")

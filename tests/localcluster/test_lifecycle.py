@@ -1,7 +1,7 @@
 import asyncio
 from typing import Any
 
-from .clusters import WITHIN, Api, Document, is_ready, waiting_reason
+from .clusters import WITHIN, Api, Document, is_ready, pod, waiting_reason
 
 
 def _gpus(count: int, model: str) -> dict[str, Any]:
@@ -81,6 +81,23 @@ async def test_a_pod_waits_for_room_and_gets_it(api: Api) -> None:
     await api.delete("second")
 
 
+async def test_a_pod_that_has_finished_leaves_its_gpu_to_one_that_waits(api: Api) -> None:
+    async def gpu(name: str) -> bytes:
+        return (await api.execute(name, "nvidia-smi", "-L")).out
+
+    one = _gpus(1, "rtx3090")
+    for name in ("computes", "finishes"):
+        await api.ready(name, **one)
+    theirs = [await gpu(name) for name in ("computes", "finishes")]
+    await api.create("waits", **one)
+    await api.wait("waits", lambda pod: "conditions" in pod["status"])
+    await api.execute("finishes", "kill", "-TERM", "1")  # which may take it along
+    await api.wait("waits", is_ready)
+    assert [await gpu("computes"), await gpu("waits")] == theirs
+    for name in ("computes", "finishes", "waits"):
+        await api.delete(name)
+
+
 async def test_affinity_and_other_resources_place_a_pod(api: Api) -> None:
     terms = [
         {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["Tesla-V100-SXM2-32GB"]}
@@ -138,6 +155,21 @@ async def test_a_pod_waits_for_the_secret_it_names(api: Api) -> None:
     assert init.out.decode() == "TOKEN=sésame\0"
     await api.delete("secretive")
     await api.call("DELETE", "secrets/later")
+
+
+async def test_an_environment_that_cannot_be_had_is_not_left_empty(api: Api) -> None:
+    reference = {"configMapKeyRef": {"name": "none", "key": "x"}}
+    labelled = {"fieldRef": {"fieldPath": "metadata.annotations['a.b/c']"}}
+    await api.create("mapped", env=[{"name": "A", "valueFrom": reference}])
+    body = pod("named", env=[{"name": "A", "valueFrom": labelled}])
+    body["metadata"]["annotations"] = {"a.b/c": "said"}
+    assert (await api.call("POST", "pods", body))[0] == 201
+    await api.wait("named", is_ready)
+    assert (await api.execute("named", "sh", "-c", "echo $A")).out == b"said\n"
+    refused = "CreateContainerConfigError"
+    await api.wait("mapped", lambda one: waiting_reason(one) == refused)
+    for name in ("mapped", "named"):
+        await api.delete(name)
 
 
 async def test_bytes_that_an_environment_cannot_hold(api: Api) -> None:

@@ -154,7 +154,7 @@ def test_the_menu_counts_a_node_for_a_class_if_and_only_if_the_scheduler_takes_i
         "tolerations": PLACEMENT.tolerations(),
     }
     try:
-        taken = bool(scheduler.place({"spec": spec}, [one], []))
+        taken = bool(scheduler.place({"spec": spec}, scheduler.rooms([one], [])))
     except scheduler.UnschedulableError:
         taken = False
     away = any(t["key"].endswith("unreachable") and t["effect"] == "NoSchedule" for t in taints)
