@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from kgpud.localcluster import namespaces, spawn, syscalls, wire
@@ -23,6 +25,8 @@ _NOT_STARTED = (
     "runc create failed: unable to start container process: error during container init: "
 )
 _BEGIN_SECONDS = 10.0
+# Of a pod whose uid is its own, threads too, and never all that the host has numbers for.
+_MOST_PROCESSES = 32 * 1024
 
 
 class CommandError(Exception):
@@ -127,9 +131,12 @@ def _become_sandbox(
 
 def _become_pod_user(uid: int | None, parent: int) -> None:
     if uid is not None:
+        most = min(_MOST_PROCESSES, int(Path("/proc/sys/kernel/pid_max").read_text()) // 4)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
+    syscalls.leave_session_keyring()
     syscalls.die_with_parent(parent)
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import copy
+import logging
 import os
 import secrets
 import time
 from collections.abc import Coroutine, Sequence
 from functools import partial
+from ipaddress import IPv4Address
 
 from kgpud.localcluster import node_object, owners, pod_status, scheduler
 from kgpud.localcluster.errors import not_found
@@ -15,15 +17,23 @@ from kgpud.localcluster.host import Host
 from kgpud.localcluster.pod_life import Addresses, PodLife
 from kgpud.localcluster.registry import Document, Registry
 
+log = logging.getLogger(__name__)
 _FINISHED = ("Succeeded", "Failed")
 # Above every range that Debian, systemd and subuid hand out, below 2³¹.
 _FIRST_UID = 0x70000000
 _UIDS = 1 << 27
+_LONGEST_GRACE = 1 << 31  # seconds that a date can still be told of
+_FIRST_POD_IP, _POD_IPS = IPv4Address("10.67.0.2"), 65_000
 
 
 def pod_uid() -> int | None:
     """Return an unprivileged host uid for one pod when we are root, else None (our own)."""
     return _FIRST_UID + secrets.randbelow(_UIDS) if os.geteuid() == 0 else None
+
+
+def pod_address(number: int) -> str:
+    """Return the address of the pod that is placed after `number` others."""
+    return str(_FIRST_POD_IP + number % _POD_IPS)
 
 
 class Cluster:
@@ -37,7 +47,7 @@ class Cluster:
         self._lives: dict[str, PodLife] = {}
         self._gpus: dict[str, tuple[str, list[int]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._addresses = 1
+        self._pods = 0
         for number, node in enumerate(nodes, 1):
             self.registry.create("nodes", node_object.node_object(node, number))
 
@@ -74,6 +84,8 @@ class Cluster:
                 self._begin(bound, node)
 
     def _leave_waiting(self, pod: Document, message: str) -> None:
+        if any(one.get("message") == message for one in pod["status"].get("conditions") or []):
+            return
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         changed = self.registry.replace(
             "pods", *key, lambda pod: pod_status.unschedulable(pod, message)
@@ -82,13 +94,11 @@ class Cluster:
 
     def _begin(self, pod: Document, node: str) -> None:
         uid = pod["metadata"]["uid"]
-        if any(one.get("message") == message for one in pod["status"].get("conditions") or []):
-            return
         count = scheduler.requests(pod["spec"])[scheduler.GPU] // 1000
         indexes = self._take_gpus(uid, node, count)
         gpus = self._nodes[node].share(indexes)
-        self._addresses = self._addresses % 65000 + 1
-        pod_ip = f"10.67.{self._addresses // 250}.{self._addresses % 250 + 1}"
+        pod_ip = pod_address(self._pods)
+        self._pods += 1
         stored = self.registry.get("nodes", "", node)
         assert stored is not None
         addresses = Addresses(stored["status"]["addresses"][0]["address"], pod_ip)
@@ -126,7 +136,10 @@ class Cluster:
         cancelled = asyncio.current_task()
         if cancelled is None or not cancelled.cancelling():
             self.schedule()
-        await life.clean()
+        try:
+            await life.clean()
+        except OSError as error:  # a pod that can't be removed must not end the others
+            log.warning("%s: its folder stays until the next start: %s", life.name, error)
 
     def delete_pod(self, pod: Document, grace: int | None, *, dry_run: bool = False) -> Document:
         """Begin a pod's end, or end it at once when there is nothing to wait for.
@@ -180,7 +193,7 @@ class Cluster:
 def mark_deleted(document: Document, grace: int) -> None:
     """Write into an object that it is to be gone in `grace` seconds."""
     metadata = document["metadata"]
-    moment = time.gmtime(time.time() + grace)
+    moment = time.gmtime(time.time() + min(grace, _LONGEST_GRACE))
     if "deletionTimestamp" not in metadata and "generation" in metadata:
         metadata["generation"] += 1
     metadata["deletionTimestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)

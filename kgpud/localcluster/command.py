@@ -77,12 +77,16 @@ def _seconds(text: str) -> float:
 
 def start(options: Options) -> int:
     """Run the local cluster until a signal; return the exit code. Says on stderr why not."""
+    code = 0
     try:
         asyncio.run(serve(options))
-    except StartError as error:
+    except* StartError as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         sys.stderr.write(f"kgpud local-cluster: {error}\n")
-        return 1
-    return 0
+        code = 1
+    return code
 
 
 async def serve(options: Options) -> None:
@@ -92,6 +96,7 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     _raise_descriptor_limit()
+    os.umask(0o022)  # a container's; with a stricter one pods could not read their own images
     state = options.state.absolute()
     with (
         _locked(state),
@@ -112,14 +117,15 @@ async def serve(options: Options) -> None:
             async with serving as ready:
                 sys.stdout.write(json.dumps(ready) + "\n")
                 sys.stdout.flush()
-                group.create_task(asyncio.to_thread(_remove_what_others_left))
+                group.create_task(asyncio.to_thread(_remove_what_others_left, pods))
                 if options.die_with_stdin:
                     _stop_at_end_of_stdin(stop)
                 await stop.wait()
             await cluster.close()
 
 
-def _remove_what_others_left() -> None:
+def _remove_what_others_left(pods: Path) -> None:
+    folders.remove_leftovers(pods)
     folders.remove_orphans()
     cgroups.remove_stale()
 
@@ -147,9 +153,12 @@ def _host(
         groups = None
     registry = Registry()
     reached = [reach.parse(text) for text in options.reach]
-    program = bwrap.find(pods)
-    host = Host(registry, Recorder(registry), pods, program, reached, pod_uid, groups, timings)
-    host.images.mkdir(mode=0o755)
+    try:
+        program = bwrap.find(pods)
+        host = Host(registry, Recorder(registry), pods, program, reached, pod_uid, groups, timings)
+        host.images.mkdir(mode=0o755)
+    except OSError as error:
+        raise StartError(f"--state {options.state}: {error}") from None
     return host
 
 

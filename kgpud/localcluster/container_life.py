@@ -76,7 +76,6 @@ class ContainerLife:
                 return
             failures += 1
             await self._back_off(seconds)
-            await folders.in_thread(folders.remove_tree, self._place.folder.layer(self.name))
 
     async def _back_off(self, seconds: float) -> None:
         if seconds == 0:

@@ -5,47 +5,57 @@ Nothing here ever follows a link that a pod made.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import secrets
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from kgpud.localcluster.errors import StartError
 
+log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  (what is found there is checked and locked)
-_PREFIX = "kgpud-pods-"
+_PREFIX, _LEFT = "kgpud-pods-", "left-"
 _TRIES, _AGAIN_SECONDS = 20, 0.01
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
 def pods_folder(state: Path) -> Iterator[Path]:
-    """Hold an empty folder for pods, and take it away at the end: `state/pods` if that will do.
+    """Hold a folder for pods, and take it away at the end: `state/pods` if that will do.
 
     As root a pod has a host uid of its own; where `state` is closed to others (a home, a
     temporary folder of mode 0700) the folder lies in /var/tmp under a name made from `state`.
-    It is locked as long as it is held. Raises StartError when somebody else has that name.
+    It is locked as long as it is held. What an earlier cluster left in it is for
+    `remove_leftovers`. Raises StartError when somebody else has that name, or there is no room.
     """
     folder = state / "pods"
     is_root = os.geteuid() == 0
     if is_root and not all(_is_open(parent) for parent in (state, *state.parents)):
         digest = hashlib.sha256(os.fsencode(state)).hexdigest()[:16]
         folder = _ELSEWHERE / f"{_PREFIX}{digest}"
-    lock = _hold(folder, 0o711 if is_root else 0o700)
     try:
-        _empty(folder)
+        lock = _hold(folder, 0o711 if is_root else 0o700)
+        _set_aside(folder)
+    except OSError as error:
+        raise StartError(f"--state {state}: {error}") from None
+    try:
         yield folder
     finally:
-        _empty(folder)
-        folder.rmdir()
+        try:
+            remove_tree(folder)
+        except OSError as error:
+            log.warning("what is left in %s goes at the next start: %s", folder, error)
         os.close(lock)
 
 
@@ -73,8 +83,7 @@ def remove_orphans() -> None:
             if folder.lstat().st_uid != 0 or (lock := _locked(folder)) is None:
                 continue
             try:
-                _empty(folder)
-                folder.rmdir()
+                remove_tree(folder)
             finally:
                 os.close(lock)
     _end_strays()
@@ -110,45 +119,75 @@ def _locked(folder: Path) -> int | None:
     return None
 
 
-def _empty(folder: Path) -> None:
-    for child in list(folder.iterdir()):
-        remove_tree(child)
+def _set_aside(folder: Path) -> None:
+    """Give what an earlier cluster left here names that nothing new will have."""
+    run = secrets.token_hex(4)
+    for number, child in enumerate(list(folder.iterdir())):
+        child.rename(folder / f"{_LEFT}{run}-{number}")
 
 
-def remove_tree(folder: Path) -> None:
-    """Remove `folder` and all below it, whatever modes, links and depth it has.
+def remove_leftovers(folder: Path) -> None:
+    """Remove what lay in a folder when `pods_folder` took it. Blocking, maybe for minutes."""
+    for child in list(folder.glob(f"{_LEFT}*")):
+        with contextlib.suppress(OSError):  # then it is for the next start
+            remove_tree(child)
 
-    Sub-folders are first moved up beside their parent, so neither a path nor the number of
-    open descriptors grows with depth. Missing is fine; a name that can't be removed raises.
+
+def remove_tree(path: Path) -> None:
+    """Remove `path` and all below it, whatever modes, links and depth it has. Blocking.
+
+    Missing is fine; what can't be removed raises OSError. It has two descriptors at most, however
+    deep it is, and goes back up only to where it came from: no rename leads it astray.
     """
-    if not folder.exists() or folder.is_symlink():
-        with contextlib.suppress(FileNotFoundError):
-            folder.unlink()
-        return
-    base = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    here = os.open(path.parent, _FLAGS & ~os.O_NOFOLLOW)  # ours, whatever leads there
     try:
-        waiting = [folder.name]
-        moved, run = 0, secrets.token_hex(4)  # an interrupted removal may have left such names
-        while waiting:
-            name = waiting.pop()
-            os.chmod(name, 0o700, dir_fd=base)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            here = os.open(name, flags, dir_fd=base)
-            try:
-                for entry in os.listdir(here):  # noqa: PTH208  (of a descriptor)
-                    if stat.S_ISDIR(os.lstat(entry, dir_fd=here).st_mode):
-                        moved += 1
-                        target = f"{folder.name}.gone-{run}-{moved}"
-                        os.chmod(entry, 0o700, dir_fd=here)
-                        os.rename(entry, target, src_dir_fd=here, dst_dir_fd=base)
-                        waiting.append(target)
-                    else:
-                        os.unlink(entry, dir_fd=here)
-            finally:
-                os.close(here)
-            os.rmdir(name, dir_fd=base)
+        # Of each level, what it is and which of its folders are still there.
+        levels = [(os.fstat(here).st_ino, _without_files(here, [path.name]))]
+        while levels[0][1]:
+            _inode, inside = levels[-1]
+            if inside:
+                here = _exchange(here, _opened(here, inside[-1]))
+                with os.scandir(here) as found:
+                    folders = _without_files(here, (entry.name for entry in found))
+                levels.append((os.fstat(here).st_ino, folders))
+            else:
+                levels.pop()
+                here = _exchange(here, os.open("..", _FLAGS, dir_fd=here))
+                inode, inside = levels[-1]
+                if os.fstat(here).st_ino != inode:
+                    raise OSError(errno.ESTALE, "moved while it was being removed", str(path))
+                os.rmdir(inside.pop(), dir_fd=here)
     finally:
-        os.close(base)
+        os.close(here)
+
+
+def _without_files(here: int, names: Iterable[str]) -> list[str]:
+    """Remove those of `names` that are no folders; return the others."""
+    left = []
+    for name in names:
+        try:
+            os.unlink(name, dir_fd=here)
+        except IsADirectoryError:
+            left.append(name)
+        except FileNotFoundError:
+            pass
+    return left
+
+
+def _opened(here: int, name: str) -> int:
+    """Open a folder below `here`, whatever its mode is: it gets one that lets us remove it all."""
+    found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+    try:
+        path = Path(f"/proc/self/fd/{found}")  # itself: its name may be a link's by now
+        path.chmod(0o700)
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+
+
+def _exchange(old: int, new: int) -> int:
+    os.close(old)
+    return new
 
 
 async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

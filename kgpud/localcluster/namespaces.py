@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def _join_cgroup(fd: int) -> None:
 
 
 def _become_root_of_the_pod() -> None:
+    sys.meta_path.clear()  # what would be imported from here on, the pod may have written
     os.chdir("/")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)

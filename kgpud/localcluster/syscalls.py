@@ -42,6 +42,7 @@ _SYSCALL_ARCH = {
     "x86_64": (0xC000003E, (92, 93, 94, 260)),
     "aarch64": (0xC00000B7, (54, 55)),
 }
+_KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 
 
 class _Program(ctypes.Structure):
@@ -60,6 +61,15 @@ def prctl(option: int, argument: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def leave_session_keyring() -> None:
+    """Have an empty session keyring: the keys in the one that was inherited are whoever's began us.
+
+    Nothing where the kernel has no keyrings, or another machine's numbers are not known here.
+    """
+    if (number := _KEYCTL.get(platform.machine())) is not None:
+        _libc.syscall(number, _JOIN_SESSION_KEYRING, None)
 
 
 def die_with_parent(parent: int) -> None:

@@ -33,7 +33,7 @@ def make(state: Path) -> ssl.SSLContext:
     shown = shown.add_extension(_alternatives(), critical=False)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     certificate = shown.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA256())
-    (state / CA_FILE).write_bytes(root.public_bytes(serialization.Encoding.PEM))
+    write_private(state / CA_FILE, root.public_bytes(serialization.Encoding.PEM).decode())
     return _context(state / _KEY_FILE, certificate, server_key)
 
 

@@ -67,7 +67,7 @@ def make(folder: PodFolder, files: Mapping[str, Document]) -> None:
     folder.prepare()
     for name, inside in files.items():
         where = folder.volumes / name
-        where.mkdir()
+        where.mkdir(exist_ok=True)  # an attempt before may have met a full disk
         for file, (data, mode) in inside.items():
             path = where / file
             path.write_bytes(data)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,6 +68,14 @@ def running(
         process.stdout.close()
         if process.stdin is not None:
             process.stdin.close()
+
+
+@contextmanager
+def anywhere() -> Iterator[Path]:
+    """A folder that any uid can reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
 
 
 def processes_of(cluster: Running) -> list[psutil.Process]:

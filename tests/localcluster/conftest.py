@@ -1,4 +1,7 @@
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -6,6 +9,11 @@ import pytest
 
 from .clusters import Api, Running, helpers_of, running, wait_gone
 
+_AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+_CAN_RUN = (
+    "import kgpud.localcluster.command, subprocess, sys;"
+    "sys.exit(subprocess.run([sys.executable, '-I', '-S', '-c', '']).returncode)"
+)
 SHARED = {"shared-full": "kgpu-pytorch:latest", "shared-bare": "bare:latest"}
 
 
@@ -54,3 +62,15 @@ async def own(api: Api, cluster: Running, request: pytest.FixtureRequest) -> Asy
     tree = [one for helper in helpers for one in (helper, *helper.children(recursive=True))]
     await api.delete(name)
     assert await asyncio.to_thread(wait_gone, tree) == []
+
+
+@pytest.fixture(scope="session")
+def as_nobody() -> tuple[str, ...]:
+    """A Python with this one's packages that runs as an ordinary user, and as that can start."""
+    prefix: tuple[str, ...] = ("env", f"PYTHONPATH={':'.join(filter(None, sys.path))}")
+    prefix += _AS_NOBODY if os.geteuid() == 0 else ()
+    for python in (sys.executable, "/usr/bin/python3"):
+        argv = [*prefix, python, "-c", _CAN_RUN]
+        if subprocess.run(argv, check=False, capture_output=True).returncode == 0:
+            return (*prefix, python)
+    pytest.skip("an ordinary user can't run Python here")

@@ -4,11 +4,17 @@ import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
+import aiohttp
 import pytest
 
-from kgpud.localcluster import folders
+from kgpud.localcluster import bare_image, folders, rootfs, volumes
+from kgpud.localcluster.cluster import pod_address
+
+from .clusters import Api, anywhere, running, until
 
 
 def test_a_folder_can_be_taken_while_another_cluster_sweeps(tmp_path: Path) -> None:
@@ -45,3 +51,91 @@ def test_what_a_killed_cluster_left_running_is_ended() -> None:
             left.kill()
             other.kill()
     assert not folder.exists()
+
+
+def _deep(folder: Path, levels: int) -> None:
+    here = os.open(folder, os.O_RDONLY)
+    for _level in range(levels):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def test_a_tree_goes_whatever_is_in_it_and_nothing_else_does(tmp_path: Path) -> None:
+    keep, tree = tmp_path / "keep", tmp_path / "tree"
+    (keep / "inside").mkdir(parents=True)
+    keep.chmod(0o750)
+    for number in range(20):
+        (tree / f"{number}/below").mkdir(parents=True)
+        (tree / f"{number}/file").write_text("x")
+        (tree / f"{number}/below").chmod(0)
+    (tree / "5").chmod(0o500)
+    (tree / "out").symlink_to(keep)
+    os.mkfifo(tree / "pipe")
+    _deep(tree, 2000)
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (tree, tree, tmp_path / "missing"):
+        folders.remove_tree(path)
+    assert len(os.listdir("/proc/self/fd")) == before
+    (tmp_path / "link").symlink_to(keep)
+    folders.remove_tree(tmp_path / "link")
+    (tmp_path / "file").write_text("x")
+    folders.remove_tree(tmp_path / "file")
+    (tmp_path / "by").symlink_to(tmp_path)
+    tree.mkdir()
+    folders.remove_tree(tmp_path / "by/tree")
+    (tmp_path / "by").unlink()
+    assert [one.name for one in tmp_path.iterdir()] == ["keep"]
+    assert (keep.stat().st_mode & 0o777, list(keep.iterdir())) == (0o750, [keep / "inside"])
+
+
+async def test_a_pod_that_cannot_be_removed_ends_no_other(
+    as_nobody: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    def is_told() -> bool:
+        said.append(capfd.readouterr().err)
+        return "goes: its folder stays until the next start" in "".join(said)
+
+    with anywhere() as folder, running(folder / "state", python=as_nobody) as cluster:
+        pods = folder / "state/pods"
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            api = Api(session)
+            for name in ("goes", "stays"):
+                await api.ready(name, image="bare:latest")
+            pods.chmod(0o500)
+            await api.delete("goes")
+            await until(is_told)
+            assert (await api.execute("stays", "true")).code == 0
+        pods.chmod(0o700)
+        assert cluster.stop() == 0
+        assert not pods.exists()
+
+
+def test_files_of_volumes_are_made_after_an_attempt_that_failed(tmp_path: Path) -> None:
+    folder = rootfs.PodFolder(tmp_path / "pod", None)
+    for text in (b"half", b"whole"):
+        volumes.make(folder, {"v": {"file": (text, 0o644)}})
+    assert (folder.volumes / "v/file").read_bytes() == b"whole"
+
+
+def test_pods_of_a_bare_image_that_begin_at_once_share_it(tmp_path: Path) -> None:
+    roots = [tmp_path / f"root-{number}" for number in range(8)]
+    images = tmp_path / "images"
+    for made in (images, *roots):
+        made.mkdir()
+    with ThreadPoolExecutor(len(roots)) as threads:
+        found = list(threads.map(lambda root: bare_image.lay_out(root, images), roots))
+    assert found == [["--ro-bind", str(images / "bare"), "/bin"]] * len(roots)
+    assert [one.name for one in images.iterdir()] == ["bare"]
+
+
+def test_every_pod_has_an_address() -> None:
+    network = ip_network("10.67.0.0/16")
+    found = [ip_address(pod_address(number)) for number in range(0, 200_000, 97)]
+    assert all(one in network for one in found)
+    assert pod_address(0) != pod_address(1)

@@ -5,9 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +16,9 @@ from kgpud.localcluster import cgroups
 from kgpud.localcluster.cgroups import HELPER_BYTES, Layout, Limits, find_layout, settings
 from kgpud.localcluster.memory import Sampler
 
-from .clusters import Api, Document, Running, is_ready, pod, running, until, wait_gone
+from .clusters import Api, Document, Running, anywhere, is_ready, pod, running, until, wait_gone
 
 _MEBIBYTE = 1 << 20
-_AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-_CAN_RUN = (
-    "import kgpud.localcluster.command, subprocess, sys;"
-    "sys.exit(subprocess.run([sys.executable, '-I', '-S', '-c', '']).returncode)"
-)
 _V1 = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
@@ -88,14 +80,6 @@ def _groups_of(trees: list[Path], cluster: Running) -> list[Path]:
     return [one for tree in trees for one in tree.glob(f"kgpud-local-{cluster.process.pid}-*/*/")]
 
 
-@contextmanager
-def _anywhere() -> Iterator[Path]:
-    """A folder that any uid can reach."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o777)
-        yield Path(folder)
-
-
 def _limited(**limits: str) -> dict[str, Any]:
     return {"resources": {"limits": limits}}
 
@@ -118,6 +102,13 @@ async def test_a_limited_pod_has_a_group_while_it_lives(trees: list[Path], tmp_p
         assert cluster.stop() == 0
     assert own
     assert not any(one.exists() for one in own)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's pods have users of their own")
+async def test_a_pod_leaves_the_host_room_for_processes(api: Api, full: str) -> None:
+    said = (await api.execute(full, "bash", "-c", "ulimit -u")).out
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert int(said) == min(32768, most // 4)
 
 
 async def test_a_killed_cluster_leaves_no_group_to_the_next(
@@ -156,22 +147,10 @@ async def test_the_largest_process_goes_where_nothing_else_holds_the_limit() -> 
     assert sampler.kills == 1
 
 
-@pytest.fixture
-def as_nobody() -> tuple[str, ...]:
-    """A Python with this one's packages that runs as an ordinary user, and as that can start."""
-    prefix: tuple[str, ...] = ("env", f"PYTHONPATH={':'.join(filter(None, sys.path))}")
-    prefix += _AS_NOBODY if os.geteuid() == 0 else ()
-    for python in (sys.executable, "/usr/bin/python3"):
-        argv = [*prefix, python, "-c", _CAN_RUN]
-        if subprocess.run(argv, check=False, capture_output=True).returncode == 0:
-            return (*prefix, python)
-    pytest.skip("an ordinary user can't run Python here")
-
-
 async def test_without_cgroups_memory_is_watched(
     as_nobody: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with _anywhere() as folder:
+    with anywhere() as folder:
         (folder / "fleet.yaml").write_text(
             "nodes: [{name: a, gpu_model: x, gpus: 1}]\ntimings: {memory_sample: 0.05}"
         )

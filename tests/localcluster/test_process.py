@@ -1,5 +1,7 @@
 import json
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from kgpud.localcluster.fleet import read_fleet
 
 from .clusters import (
     Api,
+    Result,
     Running,
     is_ready,
     pod,
@@ -47,6 +50,7 @@ async def test_sigkill_leaves_no_process_and_the_next_start_cleans(tmp_path: Pat
     # Whichever cluster starts next removes the folders, another test's too.
     with running(tmp_path) as cluster:
         assert not [pods for pods in pods_folders(tmp_path) if list(pods.glob("pod-*"))]
+        await until(lambda: not any(list(one.glob("left-*")) for one in pods_folders(tmp_path)))
         cluster.stop()
     assert pods_folders(tmp_path) == []
 
@@ -87,6 +91,62 @@ async def test_a_helper_that_is_killed_takes_its_pod_along_and_nothing_else(tmp_
                 phases = {(await api.get(name))["status"]["phase"] for name in ("one", "two")}
 
 
+_WITH_A_KEY = (
+    "import ctypes, os, sys; call = ctypes.CDLL(None).syscall;"
+    "call(250, 1, None);"  # a session keyring of its own (keyctl)
+    "assert call(248, b'user', b'of-the-host', b'secret', 6, ctypes.c_long(-3)) > 0;"  # add_key
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+_LOOKED_FOR = (
+    "import ctypes; call = ctypes.CDLL(None).syscall;"
+    "print(call(250, 10, ctypes.c_long(-3), b'user', b'of-the-host', 0))"
+)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not Path("/proc/keys").exists(),
+    reason="these are the numbers of x86-64's calls, and a kernel may have no keyrings",
+)
+async def test_the_hosts_keys_are_not_the_pods(tmp_path: Path) -> None:
+    with running(tmp_path, python=(sys.executable, "-c", _WITH_A_KEY, sys.executable)) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            api = Api(session)
+            await api.ready("curious")
+            assert (await api.execute("curious", "python3", "-c", _LOOKED_FOR)).out == b"-1\n"
+
+
+async def _lacking_descriptors(api: Api, cluster: Running) -> Result:
+    """Run a command on a terminal that the cluster has no descriptor for."""
+    await api.get("lacks")  # on a connection that the exec uses too
+    used = {int(one) for one in os.listdir(f"/proc/{cluster.process.pid}/fd")}
+    limits = resource.prlimit(cluster.process.pid, resource.RLIMIT_NOFILE)
+    first_free = next(one for one in range(limits[1]) if one not in used)
+    resource.prlimit(cluster.process.pid, resource.RLIMIT_NOFILE, (first_free, limits[1]))
+    try:
+        return await api.execute("lacks", "true", tty=True)
+    finally:
+        resource.prlimit(cluster.process.pid, resource.RLIMIT_NOFILE, limits)
+
+
+async def test_without_a_descriptor_left_an_exec_is_refused_and_nothing_ends(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            api = Api(session)
+            probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+            await api.ready("lacks", image="bare:latest", readinessProbe=probe)
+            while (refused := await _lacking_descriptors(api, cluster)).code == 0:
+                pass  # a connection that was just ending has made room
+            assert refused.status is not None
+            assert "Too many open files" in refused.status["message"]
+            for tty in (True, False):
+                assert (await api.execute("lacks", "true", tty=tty)).code == 0
+            assert is_ready(await api.get("lacks"))
+
+
 def _refused(state: Path, *options: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "kgpud.localcluster", "--state", str(state), *options],
@@ -113,6 +173,20 @@ def test_a_start_that_is_refused_says_why_in_one_line(tmp_path: Path) -> None:
     assert "--fleet" in _refused(tmp_path, "--fleet", str(tmp_path / "none"))
     (tmp_path / "file").write_text("x")
     assert "--state" in _refused(tmp_path / "file")
+    (tmp_path / "half/kubeconfig.new").mkdir(parents=True)
+    assert "kubeconfig: Is a directory" in _refused(tmp_path / "half")
+
+
+async def test_a_strict_umask_is_not_the_pods(tmp_path: Path) -> None:
+    strict = ("sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable)
+    with running(tmp_path, python=strict) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            api = Api(session)
+            await api.ready("open", image="bare:latest")
+            made = await api.execute("open", "sh", "-c", "umask; > /tmp/x; stat -c %a /tmp/x")
+            assert made.out == b"0022\n644\n"
+        assert (tmp_path / "kubeconfig").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
