@@ -45,7 +45,9 @@ async def statuses(request: web.Request, handler: Handler) -> web.StreamResponse
     except (web.HTTPException, ConnectionError):
         raise
     except Exception:
-        log.exception("%s %s failed", request.method, request.path)
+        # Not the request's own path, which may begin with the secret.
+        path = request[INFO].path if INFO in request else "(not read yet)"
+        log.exception("%s %s failed", request.method, path)
         said = "Internal error occurred: see the local cluster's stderr"
         return failure(ApiError(500, "InternalError", said))
 

@@ -123,8 +123,10 @@ async def read_delete_options(request: web.Request) -> DeleteOptions:
     grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
     if grace is not None and not str(grace).lstrip("-").isdecimal():
         raise bad_request(f'strconv.ParseInt: parsing "{grace}": invalid syntax')
-    conditions = options.get("preconditions") or {}
-    dry = is_dry_run(request) or "All" in (options.get("dryRun") or ())
+    conditions, wanted = options.get("preconditions") or {}, options.get("dryRun") or []
+    if not isinstance(conditions, dict) or not isinstance(wanted, list):
+        raise bad_request("error decoding DeleteOptions: preconditions and dryRun are no such type")
+    dry = is_dry_run(request) or "All" in wanted
     return DeleteOptions(
         None if grace is None else max(0, int(grace)),
         conditions.get("uid"),

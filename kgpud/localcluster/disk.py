@@ -53,7 +53,10 @@ def usage(folder: Path, enough: int, stopped: Callable[[], bool] = lambda: False
                 inside = _list(here, sweep)
             elif above:
                 inode, inside = above.pop()
-                here = _exchange(here, os.open("..", _FLAGS, dir_fd=here))
+                try:
+                    here = _exchange(here, os.open("..", _FLAGS, dir_fd=here))
+                except OSError:
+                    break  # closed to us while we looked, or no descriptor is left
                 if os.fstat(here).st_ino != inode:
                     break  # moved while we looked: the next sweep will see it where it is now
             else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -66,7 +67,9 @@ class Session:
     async def _on_terminal(self) -> int:
         running = await self._sandbox.execute(self._asked.argv, tty=True)
         master = running.master
-        assert master is not None
+        if master is None:
+            await self._sandbox.kill_command(running)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         try:
             given = self._input(master) if self._asked.stdin else None
             outputs = [(STDOUT if self._asked.stdout else None, master)]

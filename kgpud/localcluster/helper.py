@@ -19,9 +19,11 @@ import os
 import selectors
 import signal
 import socket
-import sys
 
 from kgpud.localcluster import boot, namespaces, spawn, wire
+
+# Of an error's text: what is longer would travel by a descriptor, which the cluster may lack.
+_LONGEST = 4096
 
 
 class _Pod:
@@ -82,7 +84,8 @@ class _Pod:
                 message["argv"], message["env"], message["cwd"], streams, terminals
             )
         except (spawn.SpawnError, OSError, ValueError) as error:
-            wire.send(self.sock, {"op": "refused", "id": number, "message": str(error)})
+            said = str(error)[:_LONGEST]
+            wire.send(self.sock, {"op": "refused", "id": number, "message": said})
             return
         self.commands[started.pid] = number
         masters = [] if started.master is None else [started.master]
@@ -140,13 +143,9 @@ def main(fd: int) -> None:
             wire.send(sock, {"op": "failed", "message": str(error), "command": False})
             return
         except boot.CommandError as error:
-            wire.send(sock, {"op": "failed", "message": str(error), "command": True})
+            wire.send(sock, {"op": "failed", "message": str(error)[:_LONGEST], "command": True})
             return
         try:
             _Pod(sock, booted).serve()
         finally:
             booted.kill()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

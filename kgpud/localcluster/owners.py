@@ -7,11 +7,15 @@ _OWNED = tuple(kind.plural for kind in KINDS if kind.namespaced and kind.plural 
 
 
 def collect(registry: Registry, owner: str) -> None:
-    """Delete the objects whose only living owners were the pod `owner` (a uid)."""
-    pods = {one["metadata"]["uid"] for one in registry.by_age("pods")}
+    """Delete the objects that `owner` (a uid) owns, unless it or another owner of theirs lives."""
     for plural in _OWNED:
         for document in registry.by_age(plural):
             metadata = document["metadata"]
             owners = {one["uid"] for one in metadata.get("ownerReferences") or []}
-            if owner in owners and not owners & pods:
+            if owner in owners and not _one_lives(registry, owners):
                 registry.delete(plural, metadata["namespace"], metadata["name"])
+
+
+def _one_lives(registry: Registry, uids: set[str]) -> bool:
+    kinds = (registry.by_age(kind.plural) for kind in KINDS)
+    return any(one["metadata"]["uid"] in uids for objects in kinds for one in objects)

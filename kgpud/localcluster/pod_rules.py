@@ -71,6 +71,7 @@ def _container_causes(where: str, container: Document, volumes: Sequence[str]) -
         policy = container["imagePullPolicy"]
         yield unsupported(f"{where}.imagePullPolicy", policy, _PULL_POLICIES)
     yield from source_rules.env_causes(where, container)
+    yield from source_rules.container_port_causes(where, container)
     yield from _resource_causes(f"{where}.resources", container["resources"])
     for number, mount in enumerate(container.get("volumeMounts") or []):
         at = f"{where}.volumeMounts[{number}]"

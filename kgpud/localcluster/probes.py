@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kgpud.localcluster.errors import ExecRefusedError, SandboxError
+from kgpud.localcluster.exec_pipes import SMALL_PIPE, Pipes
 from kgpud.localcluster.sandbox import Sandbox
 
 _SAID_LIMIT = 10 * 1024
@@ -49,11 +50,12 @@ async def attend(
         try:
             await _once(target, probe)
             passed = True
-        except ProbeFailure as failure:
-            passed = False
-            unhealthy(f"Readiness probe failed: {failure}")
         except SandboxError:
             return
+        # No descriptor is left, or a host that is no name: nothing of it may end the pod.
+        except (ProbeFailure, OSError, ValueError) as failure:
+            passed = False
+            unhealthy(f"Readiness probe failed: {failure}")
         streak = streak + 1 if passed == last else 1
         last = passed
         if streak >= probe["successThreshold" if passed else "failureThreshold"]:
@@ -88,33 +90,28 @@ async def _run(sandbox: Sandbox, argv: list[str], within: float) -> tuple[int | 
 
     The code is None if it took more than `within` seconds; then it has been killed.
     """
-    loop = asyncio.get_running_loop()
-    nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    output, written = os.pipe2(os.O_CLOEXEC)
-    os.set_blocking(output, False)
-    said = bytearray()
-    loop.add_reader(output, _keep_first, output, said)
-    try:
-        running = await sandbox.execute(argv, [nothing, written, written])
+    loop, said = asyncio.get_running_loop(), bytearray()
+    with Pipes(stdin=False, stdout=True, stderr=False, owner=sandbox.uid) as pipes:
+        (nothing, written, _nothing), output = pipes.theirs, pipes.stdout
+        assert output is not None
+        loop.add_reader(output, _keep_first, output, said)
         try:
+            running = await sandbox.execute(argv, [nothing, written, written])
             async with asyncio.timeout(within):
                 code = await asyncio.shield(running.code)
+            _keep_first(output, said)
+            return code, said.decode(errors="replace")
         except TimeoutError:
             await sandbox.kill_command(running)
             return None, ""
-        _keep_first(output, said)
-        return code, said.decode(errors="replace")
-    finally:
-        loop.remove_reader(output)
-        for fd in (nothing, output, written):
-            os.close(fd)
+        finally:
+            loop.remove_reader(output)
 
 
 def _keep_first(output: int, said: bytearray) -> None:
-    """Drain a non-blocking pipe, keeping what comes first."""
+    """Read once, keeping what comes first: a command that writes on and on waits its turn."""
     with contextlib.suppress(BlockingIOError):
-        while data := os.read(output, 65536):
-            said += data[: _SAID_LIMIT - len(said)]
+        said += os.read(output, SMALL_PIPE)[: _SAID_LIMIT - len(said)]
 
 
 @contextlib.asynccontextmanager

@@ -57,9 +57,8 @@ async def forward(listener: socket.socket, address: Address) -> None:
 async def _join(inside: socket.socket, address: Address) -> None:
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in address.ip else socket.AF_INET
-    outside = socket.socket(family, socket.SOCK_STREAM)
-    outside.setblocking(False)
-    with inside, outside, contextlib.suppress(OSError, TimeoutError):
+    with inside, contextlib.suppress(OSError), socket.socket(family) as outside:
+        outside.setblocking(False)
         async with asyncio.timeout(_CONNECT_SECONDS):
             await loop.sock_connect(outside, (address.ip, address.port))
         async with asyncio.TaskGroup() as group:

@@ -11,7 +11,7 @@ from kgpud.localcluster.errors import ApiError, bad_request, not_found
 from kgpud.localcluster.registry import Document, Registry, now
 from kgpud.localcluster.request_info import RequestInfo
 
-_TOKEN_SECONDS, _FEWEST_SECONDS = 3600, 600
+_TOKEN_SECONDS, _FEWEST_SECONDS, _MOST_SECONDS = 3600, 600, 1 << 32
 _ANY = "*"
 
 
@@ -26,7 +26,7 @@ class Reviews:
         """Say whether the caller may do something: SelfSubjectAccessReview."""
         spec = await _spec(request)
         resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        if bool(resource) == bool(other):
+        if not isinstance(resource or other, dict) or (resource and other):
             said = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
             raise bad_request(f"spec.resourceAttributes: Invalid value: {said}")
         asked = _asked(resource) if resource else _asked_path(other or {})
@@ -64,7 +64,10 @@ class Reviews:
         if account is None:
             raise not_found("serviceaccounts", info["name"])
         spec = await _spec(request)
-        seconds = max(int(spec.get("expirationSeconds") or _TOKEN_SECONDS), _FEWEST_SECONDS)
+        asked = spec.get("expirationSeconds") or _TOKEN_SECONDS
+        if not isinstance(asked, int) or asked > _MOST_SECONDS:
+            raise _unrecognized()
+        seconds = max(asked, _FEWEST_SECONDS)
         user = auth.service_account(info["namespace"], info["name"], account["metadata"]["uid"])
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         status = {
@@ -105,7 +108,7 @@ def _asked(attributes: Document) -> RequestInfo:
 
 
 def _asked_path(attributes: Document) -> RequestInfo:
-    return RequestInfo(attributes.get("verb", ""), attributes.get("path", ""))
+    return RequestInfo(attributes.get("verb", ""), str(attributes.get("path", "")))
 
 
 def _reviewed(kind: str, group: str, given: Document, status: Document) -> web.Response:

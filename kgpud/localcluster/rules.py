@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from kgpud.localcluster import pod_rules, pod_spec
 from kgpud.localcluster.errors import Cause, invalid, required, unsupported, wrong
 from kgpud.localcluster.kinds import RBAC, Kind
-from kgpud.localcluster.names import metadata_causes
+from kgpud.localcluster.names import label_key_causes, metadata_causes
 from kgpud.localcluster.registry import Document
 
 _MOST_DATA = 1 << 20
+_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _CIDR_RULE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
@@ -87,6 +88,21 @@ def _complete_namespace(namespace: Document) -> Document:
         "spec": {"finalizers": ["kubernetes"]},
         "status": namespace.get("status") or {"phase": "Active"},
     }
+
+
+def _complete_node(node: Document) -> Document:
+    return {**node, "spec": node.get("spec") or {}}
+
+
+def _node_causes(node: Document) -> Iterator[Cause]:
+    """Yield what is wrong with a node's taints; that they stand in metadata is Kubernetes' word."""
+    for at, taint in enumerate(node["spec"].get("taints") or []):
+        where, effect = f"metadata.taints[{at}]", taint.get("effect", "")
+        yield from label_key_causes(f"{where}.key", taint.get("key", ""))
+        if not effect:
+            yield required(f"{where}.effect")
+        elif effect not in _TAINT_EFFECTS:
+            yield unsupported(f"{where}.effect", effect, _TAINT_EFFECTS)
 
 
 def _complete_policy(policy: Document) -> Document:
@@ -217,6 +233,7 @@ RULES = {
     "configmaps": Rules(causes=_data_causes),
     "secrets": Rules(_complete_secret, _data_causes, _secret_change),
     "namespaces": Rules(_complete_namespace),
+    "nodes": Rules(_complete_node, _node_causes),
     "networkpolicies": Rules(_complete_policy, _policy_causes),
     "roles": _ROLE,
     "clusterroles": _ROLE,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -16,8 +17,8 @@ from typing import Any, Self
 from kgpud.localcluster import folders, wire
 from kgpud.localcluster.container_log import ContainerLog
 from kgpud.localcluster.errors import CommandError, ExecRefusedError, SandboxError
-
 from kgpud.localcluster.log_pipe import LogPipe
+
 _IMPORT_ROOT = str(Path(__file__).resolve().parents[2])
 _START = "import sys; sys.path.append(sys.argv[1]); from kgpud.localcluster import helper; "
 _START += "helper.main(int(sys.argv[2]))"
@@ -45,7 +46,11 @@ class Boot:
 
 @dataclass(frozen=True)
 class Running:
-    """A started command. `master` is the terminal's (the caller closes it), `code` comes once."""
+    """A started command; `code` comes once.
+
+    `master` is the terminal's, and the caller's to close: None without a terminal, and where this
+    process had no descriptor left for it.
+    """
 
     pid: int
     master: int | None
@@ -149,16 +154,30 @@ class Sandbox:
         elif operation == "refused":
             self._codes.pop(message["id"]).cancel()
             _fail(self._started.pop(message["id"]), ExecRefusedError(message["message"]))
-        elif operation == "up" and not _settle(self._up, fds):
-            _close_all(fds)
+        elif operation == "up":
+            self._take_up(fds)
         elif operation == "failed":
             error = CommandError if message["command"] else SandboxError
             _fail(self._up, error(message["message"]))
         elif operation == "socket":
-            if not _settle(self._sockets.popleft(), fds[0]):
-                _close_all(fds)
+            self._take_socket(fds)
         elif operation == "gone":
             self._ended(message["code"])
+
+    # The kernel drops the descriptors of a message that there is no room for.
+    def _take_up(self, fds: list[int]) -> None:
+        """Take the log and the listeners."""
+        if len(fds) <= len(self._boot.reach):
+            _fail(self._up, SandboxError(os.strerror(errno.EMFILE)))
+        if not _settle(self._up, fds):
+            _close_all(fds)
+
+    def _take_socket(self, fds: list[int]) -> None:
+        asked = self._sockets.popleft()
+        if not fds:
+            _fail(asked, OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        elif not _settle(asked, fds[0]):
+            _close_all(fds)
 
     def _ended(self, code: int) -> None:
         self._loop.remove_reader(self._sock)
@@ -181,6 +200,8 @@ class Sandbox:
             except BlockingIOError:
                 await asyncio.sleep(0.001)
             except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise
                 raise SandboxError("the pod has ended") from error
             else:
                 return
@@ -190,7 +211,8 @@ class Sandbox:
     ) -> Running:
         """Start a command with `streams` as 0, 1, 2 (the caller still owns them), or a terminal.
 
-        Raises ExecRefusedError with runc's words, SandboxError when the pod is gone.
+        Raises ExecRefusedError with runc's words, SandboxError when the pod is gone, OSError when
+        no descriptor is left.
         """
         if self.gone.done():
             raise SandboxError("the pod has ended")
@@ -212,7 +234,7 @@ class Sandbox:
     async def open_socket(self) -> socket.socket:
         """Return a new non-blocking TCP socket of the pod's network, the caller's to close.
 
-        Raises SandboxError when the pod is gone.
+        Raises SandboxError when the pod is gone, OSError when no descriptor is left.
         """
         if self.gone.done():
             raise SandboxError("the pod has ended")

@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
@@ -63,8 +64,8 @@ def parse(body: bytes) -> Any:  # noqa: ANN401  (any JSON)
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     made = _Object(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _value in pairs]
-        made.twice = tuple(name for at, name in enumerate(names) if name in names[:at])
+        counts = Counter(name for name, _value in pairs)
+        made.twice = tuple(name for name, count in counts.items() if count > 1)
     return made
 
 

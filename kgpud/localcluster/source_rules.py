@@ -104,11 +104,25 @@ def probe_causes(where: str, probe: Document | None) -> Iterator[Cause]:
     if "exec" in probe and not probe["exec"].get("command"):
         yield required(f"{where}.exec.command")
     for name in handlers:
-        if name != "exec" and not probe[name].get("port"):
-            yield required(f"{where}.{name}.port")
+        if name != "exec":
+            yield from _port_causes(f"{where}.{name}.port", probe[name].get("port"))
     for name in _PROBE_NUMBERS:
         if probe.get(name, 0) < 0:
             yield wrong(f"{where}.{name}", probe[name], "must be greater than or equal to 0")
+
+
+def container_port_causes(where: str, container: Document) -> Iterator[Cause]:
+    """Yield what is wrong with the ports that a container names."""
+    for number, port in enumerate(container.get("ports") or []):
+        at = f"{where}.ports[{number}].containerPort"
+        yield from _port_causes(at, port.get("containerPort"))
+
+
+def _port_causes(field: str, port: object) -> Iterator[Cause]:
+    if not port:
+        yield required(field)
+    elif isinstance(port, int) and not 0 < port < 1 << 16:
+        yield wrong(field, port, "must be between 1 and 65535, inclusive")
 
 
 def affinity_causes(where: str, affinity: Document) -> Iterator[Cause]:

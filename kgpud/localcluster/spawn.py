@@ -15,6 +15,7 @@ from typing import NoReturn
 from kgpud.localcluster import syscalls
 
 _CHILD_FAILED = 127
+_STREAMS = 3
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -39,6 +40,8 @@ def start(
     """
     if not argv:
         raise SpawnError("args must not be empty")
+    if terminals is None and len(streams) < _STREAMS:  # or it would have the cluster's own
+        raise SpawnError(os.strerror(errno.ENFILE).lower())
     program = find(argv[0], env.get("PATH", _DEFAULT_PATH), cwd)
     if terminals is None:
         return Started(_fork(program, argv, env, cwd, streams, tty=False), None)

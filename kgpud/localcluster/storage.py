@@ -59,9 +59,13 @@ class Storage:
         if document.get("type") == _TOKEN:
             document = self._with_token(document)
         stored = self.registry.create(kind.plural, document)
-        for reference in metadata.get("ownerReferences") or []:
-            owners.collect(self.registry, reference["uid"])
+        self._collect_orphan(stored)
         return stored
+
+    def _collect_orphan(self, document: Document) -> None:
+        """Delete an object whose owner had gone before the object said that it was its owner."""
+        for reference in document["metadata"].get("ownerReferences") or []:
+            owners.collect(self.registry, reference["uid"])
 
     def _with_token(self, secret: Document) -> Document:
         """Return a service account's token Secret as the token controller fills it, for good."""
@@ -98,6 +102,7 @@ class Storage:
             return self.registry.delete(*key)
         if kind.plural == "nodes":
             self._cluster.schedule()
+        self._collect_orphan(changed)
         return changed
 
     def delete(

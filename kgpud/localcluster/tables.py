@@ -127,7 +127,7 @@ def _event_seen(event: Document) -> str:
 
 
 def _event_object(event: Document) -> str:
-    involved = event["involvedObject"]
+    involved = event.get("involvedObject") or {}
     return f"{involved.get('kind', '').lower()}/{involved.get('name', '')}"
 
 

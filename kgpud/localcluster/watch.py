@@ -17,6 +17,7 @@ from kgpud.localcluster.selectors import Test
 _LONGEST_SECONDS = 3600.0
 _BOOKMARK_SECONDS = 60.0
 _TRUE = ("true", "1")
+_MOST_DIGITS = 20  # of 64 bits
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class _Wanted:
 
 def _wanted(query: Mapping[str, str]) -> _Wanted:
     text = query.get("resourceVersion", "")
-    if text and not text.isdecimal():
+    if text and not (text.isdecimal() and len(text) <= _MOST_DIGITS):
         message = f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing '
         raise ApiError(500, None, f'{message}"{text}": invalid syntax')
     marked = query.get("sendInitialEvents") in _TRUE

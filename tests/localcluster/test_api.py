@@ -146,6 +146,22 @@ async def test_a_secret_goes_with_the_pod_that_owns_it(api: Api) -> None:
     late = {"metadata": {"name": "late", "ownerReferences": [reference]}, "data": {}}
     assert (await api.call("POST", "secrets", late))[0] == 201
     assert (await api.call("GET", "secrets/late"))[0] == 404
+    assert (await api.call("POST", "secrets", {"metadata": {"name": "later"}}))[0] == 201
+    merge = {"Content-Type": "application/merge-patch+json"}
+    owned = {"metadata": {"ownerReferences": [reference]}}
+    assert (await api.call("PATCH", "secrets/later", owned, headers=merge))[0] == 200
+    assert (await api.call("GET", "secrets/later"))[0] == 404
+
+
+async def test_what_another_kind_owns_stays_as_long_as_it(api: Api) -> None:
+    _status, owner = await api.call("POST", "configmaps", {"metadata": {"name": "owner"}})
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner"}
+    reference["uid"] = owner["metadata"]["uid"]
+    secret = {"metadata": {"name": "theirs", "ownerReferences": [reference]}}
+    assert (await api.call("POST", "secrets", secret))[0] == 201
+    assert (await api.call("GET", "secrets/theirs"))[0] == 200
+    for path in ("secrets/theirs", "configmaps/owner"):
+        await api.call("DELETE", path)
 
 
 async def test_a_namespace_is_made_used_and_ended_with_all_in_it(api: Api) -> None:

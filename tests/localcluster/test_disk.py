@@ -1,6 +1,7 @@
 """What a pod has written is counted whatever it does, and nothing else is."""
 
 import os
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,26 @@ def test_depth_costs_no_descriptors(tmp_path: Path) -> None:
         os.close(where)
         where = above
     os.close(where)
+
+
+def test_it_ends_where_the_way_back_up_is_closed(tmp_path: Path) -> None:
+    _fill(tmp_path / "below/file")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    looks = 0
+
+    def stopped() -> bool:
+        nonlocal looks
+        looks += 1
+        if looks == 4:  # the file in `below` has been counted
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        return False
+
+    try:
+        found = usage(tmp_path, _ALL, stopped)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert looks == 4
+    assert found >= _MEGABYTE
 
 
 def test_it_ends_as_soon_as_it_is_too_much_or_not_wanted(tmp_path: Path) -> None:

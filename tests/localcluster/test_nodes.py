@@ -50,6 +50,22 @@ async def test_a_soft_taint_keeps_nothing_off(api: Api) -> None:
     await api.delete("soft")
 
 
+@pytest.mark.parametrize(
+    ("taint", "words"),
+    [
+        ({"key": "a"}, "metadata.taints[0].effect: Required value"),
+        ({"key": "a", "effect": "Never"}, 'Unsupported value: "Never"'),
+        ({"effect": "NoSchedule"}, "metadata.taints[0].key: Invalid value"),
+    ],
+)
+async def test_a_malformed_taint_is_refused(api: Api, taint: Document, words: str) -> None:
+    headers = {"Content-Type": "application/merge-patch+json"}
+    where, patch = "/api/v1/nodes/node-v100", {"spec": {"taints": [taint]}}
+    status, answer = await api.call("PATCH", where, patch, headers=headers)
+    assert status == 422
+    assert words in answer["message"]
+
+
 async def test_a_runtime_class_that_there_is_not_is_refused(api: Api) -> None:
     status, answer = await api.call("POST", "pods", pod("classy", runtimeClassName="nvidia"))
     said = 'pods "classy" is forbidden: pod rejected: RuntimeClass "nvidia" not found'

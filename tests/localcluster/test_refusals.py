@@ -87,6 +87,9 @@ GO = 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal'
         (422, "more than 1 volume type", {"volumes": [{"name": "v", "emptyDir": {}, "nfs": {}}]}),
         (422, "secret.secretName: Required", {"volumes": [{"name": "v", "secret": {}}]}),
         (422, "tcpSocket.port: Required", {"readinessProbe": {"tcpSocket": {}}}),
+        (422, "tcpSocket.port: Invalid", {"readinessProbe": {"tcpSocket": {"port": 65536}}}),
+        (422, "ports[0].containerPort: Required", {"ports": [{"name": "web"}]}),
+        (422, "between 1 and 65535, inclusive", {"ports": [{"containerPort": -1}]}),
         (422, "not a valid selector operator", {"affinity": _affinity({"key": "a"})}),
         (422, "values: Required", {"affinity": _affinity({"key": "a", "operator": "In"})}),
         (400, "quantities must match", {"resources": {"limits": {"memory": True}}}),
@@ -147,3 +150,15 @@ async def test_unknown_fields_are_refused_warned_of_or_ignored(api: Api) -> None
         "Strict": (400, 0), "Warn": (201, 2), "Ignore": (201, 0), "": (201, 2), "Loose": (422, 0)
     }  # fmt: skip
     assert (await api.call("GET", "pods/fields"))[0] == 404
+
+
+@pytest.mark.parametrize("options", [{"preconditions": 5}, {"dryRun": 5}, []])
+async def test_malformed_options_of_a_deletion_are_refused(api: Api, options: Any) -> None:
+    status, answer = await api.call("DELETE", "secrets/none", options)
+    assert (status, answer["reason"]) == (400, "BadRequest")
+
+
+async def test_a_version_that_no_number_could_be_is_refused(api: Api) -> None:
+    status, answer = await api.call("GET", f"pods?watch=1&resourceVersion={'9' * 5000}")
+    assert (status, answer["code"]) == (500, 500)
+    assert answer["message"].startswith("resourceVersion: Invalid value")

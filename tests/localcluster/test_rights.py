@@ -7,8 +7,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import test_utils, web
 
-from kgpud.localcluster import auth, rbac
+from kgpud.localcluster import access, auth, rbac
 from kgpud.localcluster.errors import StartError
 from kgpud.localcluster.registry import Registry
 from kgpud.localcluster.request_info import RequestInfo, read
@@ -237,3 +238,20 @@ def test_the_first_roles_let_everybody_look_around_and_no_more() -> None:
             for path in ("/version", "/api", "/apis/x/v1", "/metrics", "/api/v1/pods")
         ),
     ]
+
+
+async def test_what_fails_is_logged_without_the_secret_in_its_address(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(_request: web.Request) -> web.StreamResponse:
+        raise RuntimeError
+
+    registry = Registry()
+    rbac.store_first_roles(registry)
+    guard = access.guarded(registry, auth.Tokens(), "hidden")
+    application = web.Application(middlewares=[access.statuses, guard])
+    application.router.add_get("/hidden/api/x", fail)
+    async with test_utils.TestClient(test_utils.TestServer(application)) as client:
+        assert (await client.get("/hidden/api/x")).status == 500
+    assert "GET /api/x failed" in caplog.text
+    assert "hidden" not in caplog.text
