@@ -59,8 +59,8 @@ class ApiError(Exception):
 
 def not_found(plural: str, name: str, group: str = "") -> ApiError:
     """Return the 404 for an object that is not there."""
-    full = f"{plural}.{group}" if group else plural
-    return ApiError(404, "NotFound", f'{full} "{name}" not found', _details(name, plural, group))
+    said = f'{_full(plural, group)} "{name}" not found'
+    return ApiError(404, "NotFound", said, _details(name, plural, group))
 
 
 def no_such_path() -> ApiError:
@@ -106,8 +106,7 @@ def forbidden(group: str, plural: str, name: str, words: str) -> ApiError:
     """Return the 403 of a request that no rule allows; `plural` is empty for other paths."""
     if not plural:
         return ApiError(403, "Forbidden", f"forbidden: {words}", {})
-    full = f"{plural}.{group}" if group else plural
-    what = f'{full} "{name}"' if name else full
+    what = _full(plural, group) + (f' "{name}"' if name else "")
     return ApiError(
         403, "Forbidden", f"{what} is forbidden: {words}", _details(name, plural, group)
     )
@@ -115,19 +114,17 @@ def forbidden(group: str, plural: str, name: str, words: str) -> ApiError:
 
 def conflict(plural: str, name: str, group: str = "", words: str | None = None) -> ApiError:
     """Return the 409 for a change to a version that is no longer the latest, or other `words`."""
-    full = f"{plural}.{group}" if group else plural
     words = words or (
         "the object has been modified; "
         "please apply your changes to the latest version and try again"
     )
-    message = f'Operation cannot be fulfilled on {full} "{name}": {words}'
+    message = f'Operation cannot be fulfilled on {_full(plural, group)} "{name}": {words}'
     return ApiError(409, "Conflict", message, _details(name, plural, group))
 
 
 def already_exists(plural: str, name: str, group: str = "") -> ApiError:
     """Return the 409 for a name that is taken."""
-    full = f"{plural}.{group}" if group else plural
-    message = f'{full} "{name}" already exists'
+    message = f'{_full(plural, group)} "{name}" already exists'
     return ApiError(409, "AlreadyExists", message, _details(name, plural, group))
 
 
@@ -177,10 +174,13 @@ def invalid(kind: str, name: str, causes: Sequence[Cause], group: str = "") -> A
     """Return the 422 for one or more fields."""
     listed = [{"reason": one.reason, "message": one.words, "field": one.field} for one in causes]
     said = [f"{one.field}: {one.words}" for one in causes]
-    full = f"{kind}.{group}" if group else kind
     words = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
     details = {**_details(name, kind, group), "causes": listed}
-    return ApiError(422, "Invalid", f'{full} "{name}" is invalid: {words}', details)
+    return ApiError(422, "Invalid", f'{_full(kind, group)} "{name}" is invalid: {words}', details)
+
+
+def _full(what: str, group: str) -> str:
+    return f"{what}.{group}" if group else what
 
 
 def _details(name: str, kind: str, group: str) -> dict[str, Any]:

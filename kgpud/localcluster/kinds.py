@@ -49,11 +49,6 @@ class Kind:
         """The kind with its group, e.g. `NetworkPolicy.networking.k8s.io`."""
         return f"{self.name}.{self.group}" if self.group else self.name
 
-    @property
-    def full_plural(self) -> str:
-        """The plural with its group, e.g. `networkpolicies.networking.k8s.io`."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
 
 PODS = Kind(
     "pods",
@@ -142,7 +137,6 @@ KINDS = (
     Kind("rolebindings", "RoleBinding", RBAC, "rbac"),
     Kind("roles", "Role", RBAC, "rbac"),
 )
-BY_PLURAL = {kind.plural: kind for kind in KINDS}
 
 
 @dataclass(frozen=True)

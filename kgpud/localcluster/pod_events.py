@@ -83,15 +83,13 @@ def _count(event: Document) -> None:
 
 def _event(pod: Document, kind: str, reason: str, message: str) -> Document:
     metadata = pod["metadata"]
+    name = f"{metadata['name'][:200]}.{time.time_ns():x}{uuid.uuid4().hex[:4]}"
     scheduling = {"Scheduled": "Binding", "FailedScheduling": "Scheduling"}.get(reason)
-    node = pod["spec"].get("nodeName", "")
-    common = {
+    told = _by_scheduler(scheduling) if scheduling else _by_kubelet(pod["spec"].get("nodeName", ""))
+    return {
         "kind": "Event",
         "apiVersion": "v1",
-        "metadata": {
-            "name": f"{metadata['name'][:200]}.{time.time_ns():x}{uuid.uuid4().hex[:4]}",
-            "namespace": metadata["namespace"],
-        },
+        "metadata": {"name": name, "namespace": metadata["namespace"]},
         "involvedObject": {
             "kind": "Pod",
             "namespace": metadata["namespace"],
@@ -103,22 +101,26 @@ def _event(pod: Document, kind: str, reason: str, message: str) -> Document:
         "reason": reason,
         "message": message,
         "type": kind,
+        **told,
     }
-    if scheduling:
-        return {
-            **common,
-            "source": {},
-            "firstTimestamp": None,
-            "lastTimestamp": None,
-            "count": None,
-            "eventTime": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "action": scheduling,
-            "reportingComponent": "default-scheduler",
-            "reportingInstance": "default-scheduler",
-        }
+
+
+def _by_scheduler(action: str) -> Document:
+    return {
+        "source": {},
+        "firstTimestamp": None,
+        "lastTimestamp": None,
+        "count": None,
+        "eventTime": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "action": action,
+        "reportingComponent": "default-scheduler",
+        "reportingInstance": "default-scheduler",
+    }
+
+
+def _by_kubelet(node: str) -> Document:
     moment = now()
     return {
-        **common,
         "source": {"component": "kubelet", "host": node},
         "firstTimestamp": moment,
         "lastTimestamp": moment,
