@@ -3,8 +3,6 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 
-import pytest
-
 from store import accounts, actions, bills, events, ledger, objects, rentals, sessions, tokens
 from store.db import Connection, Database, Row, Value
 from store.rentals import Which
@@ -84,13 +82,15 @@ ASKED: dict[str, Callable[[Connection], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED)
-async def test_no_table_is_read_as_a_whole(db: Database, asked: str) -> None:
-    async with db.reading() as rx:
-        explained = Explained(rx)
-        await ASKED[asked](explained)
-    assert explained.steps
-    assert long(explained.steps) == []
+async def test_no_table_is_read_as_a_whole(db: Database) -> None:
+    read: dict[str, list[str]] = {}
+    for name, ask in ASKED.items():
+        async with db.reading() as rx:
+            explained = Explained(rx)
+            await ask(explained)
+        assert explained.steps
+        read[name] = long(explained.steps)
+    assert {name: steps for name, steps in read.items() if steps} == {}
 
 
 async def test_what_would_be_noticed(db: Database) -> None:
