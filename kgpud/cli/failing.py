@@ -35,12 +35,19 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except _MENDABLE as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_said(error)) from None
     except BaseExceptionGroup as group:
         mendable, rest = group.split(_MENDABLE)
         if mendable is None or rest is not None:
             raise
-        raise click.ClickException(str(_first(mendable))) from None
+        raise click.ClickException(_said(_first(mendable))) from None
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        # Less its number, which says nothing to people.
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
