@@ -139,8 +139,8 @@ class Route:
 
     @cached_property
     def streams(self) -> bool:
-        """Whether an answer may be a stream."""
-        return any(issubclass(get_origin(one) or one, Stream) for one in self.answers)
+        """Whether every answer is a stream."""
+        return all(issubclass(get_origin(one) or one, Stream) for one in self.answers)
 
     @cached_property
     def _call(self) -> tuple[Any, ...]:

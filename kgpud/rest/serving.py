@@ -104,10 +104,12 @@ async def _call(
 
 async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> web.StreamResponse:
     streams, who = call.services.streams, _counted(call.caller) or ""
+    # What is always a stream, as a log, is a connection to the cluster before it is an answer.
     with streams.taken(who) if route.streams else nullcontext():
         answer = await route.handler(call)
         if isinstance(answer, Stream):
-            return await send(request, answer)
+            with nullcontext() if route.streams else streams.taken(who):
+                return await send(request, answer)
     response = _response(request, route, await _json(answer))
     if isinstance(answer, Page) and answer.rest is not None:
         url = _next(request, answer.rest, call.services)

@@ -151,6 +151,11 @@ async def test_an_account_has_only_so_many_streams_open(kubeconfig: Path, tmp_pa
             logs = await platform.api.call("GET", f"/v1/pods/{pods[one]}/logs", token=one.token)
             assert (logs.status, logs.code) == (429, "rate_limited")
             assert logs.headers["Retry-After"] == "1"
+            events = f"/v1/pods/{pods[one]}/events"
+            async with follow(one) as third:
+                assert third.status == 429
+            listed = await platform.api.call("GET", events, token=one.token)
+            assert listed.body[0]["kind"] == "created"
             async with follow(two) as other:
                 assert other.status == 200
             second.close()
