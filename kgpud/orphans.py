@@ -17,7 +17,9 @@ from store.db import Database, StoreUnavailable
 log = structlog.get_logger()
 
 _AT_ONCE = 8
-_AGAIN_SECONDS = 5.0
+# At a start the cluster answers in a moment; what goes on failing is not worth a hurry.
+_FIRST_DELAY = 0.2
+_LONGEST_DELAY = 5.0
 _DAY_MS = 86_400_000
 
 
@@ -56,8 +58,10 @@ class Orphans:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            delay = _FIRST_DELAY
             while not await self._sweep():
-                await self._clock.sleep(_AGAIN_SECONDS)
+                await self._clock.sleep(delay)
+                delay = min(delay * 2, _LONGEST_DELAY)
 
     async def _sweep(self) -> bool:
         """Hang up for every lost session of a live rental; return whether none is left."""
