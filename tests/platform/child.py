@@ -123,8 +123,12 @@ async def serving(state: Path, kubeconfig: Path) -> AsyncIterator[Child]:
 
 
 async def sign_up(state: Path, email: str = "a@example.org") -> str:
-    """Make an approved account beside whoever runs; return its token."""
+    """Make an approved account beside whoever runs; return its token.
+
+    As `kgpud user` does it, without a process for each of its commands.
+    """
     clock = SystemClock()
+    state.mkdir(mode=0o700, exist_ok=True)
     async with Database.open(state / "kgpud.sqlite3") as db:
         accounts = Accounts(db, clock, trial_credits=100_000, quota_gpus=4, quota_cpu_pods=4)
         account = await accounts.add(email, email, who="test")

@@ -1,6 +1,5 @@
 """A daemon with a rented pod, whoever is the daemon just now."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -15,14 +14,8 @@ from typing import Any
 
 import psutil
 
-from kgpud import statefolder
-from kgpud.accounts import Accounts
-from kgpud.clock import SystemClock
-from kgpud.config import load
-from kgpud.tokens import Tokens, load_or_create_secret
-from store.db import Database
 from tests.e2e.dev import Dev, Pod, eventually, make_key, rent
-from tests.e2e.serve import front, kgpud
+from tests.e2e.serve import front, kgpud, sign_up
 
 EMAIL = "a@example.org"
 
@@ -111,7 +104,7 @@ def standing(
     config: Path, env: Mapping[str, str] | None = None, *, gpus: int = 0
 ) -> Iterator[House]:
     """Run a daemon and rent a pod; whatever became of it, no daemon is left afterwards."""
-    token = asyncio.run(signed_up(config))
+    token = sign_up(config, EMAIL)
     argv = [sys.executable, "-m", "kgpud", "serve", "--config", str(config)]
     log = config.with_suffix(".log")
     with log.open("wb") as said:
@@ -143,24 +136,6 @@ def standing(
             daemon.kill()
         first.wait(20)
         assert not left, log.read_text()
-
-
-async def signed_up(config: Path) -> str:
-    """Make an approved account in a store that no daemon has yet; return its token."""
-    settings, clock = load(config), SystemClock()
-    settings.state.mkdir(mode=0o700)
-    async with Database.open(settings.state / statefolder.DATABASE) as db:
-        accounts = Accounts(
-            db,
-            clock,
-            trial_credits=settings.trial_credits,
-            quota_gpus=settings.quota_gpus,
-            quota_cpu_pods=settings.quota_cpu_pods,
-        )
-        await accounts.add(EMAIL, "", who="a test")
-        account = await accounts.approve(EMAIL, who="a test")
-        secret = load_or_create_secret(settings.state / statefolder.SECRET)
-        return await Tokens(db, clock, secret=secret).issue(account.account_id)
 
 
 def of_config(config: Path) -> list[psutil.Process]:
