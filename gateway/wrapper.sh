@@ -17,7 +17,7 @@ done
 [ -x "$__shell" ] || __shell=$(command -v sh) # where an image keeps it elsewhere
 if [ "$__kind" != argv ]; then
   # What sshd sets (session.c, do_setup_env). The count of shells begins with the user's.
-  unset KGPU_API_TOKEN SHLVL
+  unset KGPU_API_TOKEN SHLVL OLDPWD
   : "${USER:=$(id -un 2>/dev/null)}" "${LOGNAME:=$USER}"
   export SHELL="$__shell" USER LOGNAME
 fi

@@ -212,6 +212,10 @@ def test_who_one_is_and_in_what_shell_is_told_as_by_sshd(shell: Shell) -> None:
     assert run(shell, Command(Kind.ARGV, [b"sh", b"-c", b"echo ${USER-}"])).out == b"\n"
 
 
+def test_where_we_came_from_is_not_told(shell: Shell) -> None:
+    assert run(shell, text("env | grep OLDPWD")).out == b""
+
+
 def test_a_login_shell_ends_with_its_own_code(shell: Shell) -> None:
     ran = run(shell, Command(Kind.LOGIN), stdin=b"echo hi\nexit 3\n")
     assert (ran.codes, ran.out) == ({3}, b"hi\n")
