@@ -39,6 +39,7 @@ async def _approve_elsewhere(page: Page, site: Site, subject: str) -> None:
     button = page.get_by_role("button", name=f"Approve {subject}@example.org")
     await button.focus()
     row = page.locator("li", has=button)
+    await page.wait_for_load_state()
     async with browser(site) as boss:
         csrf = (await boss.by_provider("boss")).csrf
         await boss.post(f"/admin/people/{await row.get_attribute('id')}", csrf, do="approve")
