@@ -1,11 +1,12 @@
 """`kgpud user`: who may rent, and with what money."""
 
+import secrets
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import click
 
-from kgpud import deletion, releasing, statefolder
+from kgpud import deletion, releasing
 from kgpud.cli import devenv, user_log, user_money
 from kgpud.cli.keeper import accounts, who
 from kgpud.cli.state import (
@@ -19,7 +20,7 @@ from kgpud.cli.state import (
 )
 from kgpud.clock import rfc3339
 from kgpud.signin import SignIns
-from kgpud.tokens import Tokens, load_or_create_secret
+from kgpud.tokens import Tokens
 from store import rentals
 from store.records import Account, AccountStatus, LedgerLine, Role
 
@@ -194,8 +195,8 @@ def token(email: str, state: Path | None, config: Path | None) -> None:
 
 
 def _tokens(opened: Opened) -> Tokens:
-    secret = load_or_create_secret(opened.config.state / statefolder.SECRET)
-    return Tokens(opened.db, opened.clock, secret=secret)
+    # The daemon's own secret signs what pods are given, and nobody is given that here.
+    return Tokens(opened.db, opened.clock, secret=secrets.token_bytes(32))
 
 
 @user.command("login-link")

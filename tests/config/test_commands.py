@@ -27,7 +27,10 @@ def test_from_nobody_to_a_token(kgpud: Kgpud, state: Path) -> None:
     assert re.fullmatch(r"kgpu_[0-9A-Za-z]{48}", token)
     email = asyncio.run(whose(state, token))
     assert email == "ada@example.org"
+    # The secret is the daemon's to make: root's would be of no use to it.
+    (state / "secret.key").unlink()
     second = kgpud("user", "token", "ada@example.org").output.strip()
+    assert not (state / "secret.key").exists()
     assert asyncio.run(whose(state, second)) == "ada@example.org"
     with pytest.raises(UserError, match="replaced"):
         asyncio.run(whose(state, token))
