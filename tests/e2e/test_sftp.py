@@ -74,3 +74,15 @@ def test_a_file_without_a_size(bare: Pod) -> None:
         sftp.open("/proc/cpuinfo") as opened,
     ):
         assert b"processor" in opened.read(4096)
+
+
+def test_where_a_path_begins(pod: Pod, tmp_path: Path) -> None:
+    """Clients of SFTP leave out the `~/` that only the pod's shell could read."""
+    (tmp_path / "file").write_bytes(b"x")
+    file = str(tmp_path / "file")
+    pod.scp(file, "POD:a")
+    pod.scp(file, "POD:~/b")
+    pod.scp("-O", file, "POD:c")
+    pod.scp("-O", file, "POD:~/d")
+    found = pod.ssh("ls /workspace/a /workspace/b /workspace/c ~/d")
+    assert found.returncode == 0, found.stderr
