@@ -61,7 +61,12 @@ class Left:
     """The folder has ended."""
 
 
-Event = Said | Opened | Content | Closed | Left
+@dataclass(frozen=True)
+class Header:
+    """Something was said about the next file, and there may be more."""
+
+
+Event = Said | Opened | Content | Closed | Left | Header
 
 
 class Reader:
@@ -182,6 +187,7 @@ class Reader:
                 said[b"path"] = body[: info.size].rstrip(b"\0")
             elif info.type == tarfile.XHDTYPE:
                 said |= _pax(body[: info.size])
+            yield Header()
 
     def _content(self, size: int) -> Iterator[Event | None]:
         while size:

@@ -91,7 +91,7 @@ async def test_what_a_pod_writes_in_tiny_pieces_has_a_share_of_each_turn() -> No
         sink = Recorder()
         running = await api.executor.start(POD, Command(Kind.COMMAND, [b"x"]), sink)
         came = await steps(lambda: len(sink.out), MANY)
-        assert max(came) <= link.SLICE
+        assert max(came) <= 2 * link.SLICE  # we may see the end of one and the begin of another
         running.pause()
         running.resume()
         assert await sink.ended() == Outcome(3)

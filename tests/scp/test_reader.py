@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.scp import ScpCommand
-from gateway.scp_read import Broken, Closed, Content, Event, Opened, Reader
+from gateway.scp_read import Broken, Closed, Content, Event, Header, Opened, Reader
 from gateway.scp_records import Entry, Outbox, Times
 from gateway.scp_send import Sending
 
@@ -55,6 +55,8 @@ def read(stream: bytes, cuts: list[int]) -> list[Event]:
     for piece in pieces(stream, cuts):
         reader.feed(piece)
         while event := reader.next():
+            if isinstance(event, Header):
+                continue
             if isinstance(event, Content) and found and isinstance(found[-1], Content):
                 event = Content(found.pop().data + event.data)  # type: ignore[union-attr]
             found.append(event)

@@ -1,5 +1,6 @@
 """Floods of tiny records, from either side: each go works on a slice of them."""
 
+import tarfile
 from collections.abc import Callable
 
 import pytest
@@ -58,6 +59,18 @@ def test_a_download_s_records(record: bytes) -> None:
     said = shares(talk, lambda: len(out.take().client))
     assert sum(said) >= 1000
     assert max(said) <= STEPS
+
+
+def test_headers_of_a_download_that_no_file_follows() -> None:
+    info = tarfile.TarInfo("x")
+    info.pax_headers = {"comment": "x"}
+    header = info.tobuf(tarfile.PAX_FORMAT)[: 2 * 512]
+    talk = Sending(ScpCommand("f", b"x"), Outbox())
+    talk.from_client(b"\0")
+    talk.from_pod(b"f\0" + header * 1000)
+    goes = len(shares(talk, lambda: 0))
+    assert goes >= 1000 // STEPS
+    assert talk.exit_code is None
 
 
 def test_what_a_download_s_tools_complain_about() -> None:
