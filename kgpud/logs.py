@@ -14,8 +14,8 @@ _requests: TextIO | None = None
 class _Lossy:
     """A file that loses lines where it must: a full disk, or a reader that left, stops nobody."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._lost = 0
 
     def write(self, line: str) -> None:
@@ -26,8 +26,10 @@ class _Lossy:
             line = f"\n{json.dumps(lost)}\n{line}"
         data = line.encode(errors="backslashreplace")
         try:
-            whole = os.write(self._descriptor, data) == len(data)
-        except OSError:
+            # Past the stream's own buffer, which would try again what is lost.
+            whole = os.write(self._stream.fileno(), data) == len(data)
+        except (OSError, ValueError):
+            # The latter if it is closed.
             whole = False
         self._lost = 0 if whole else self._lost + 1
 
@@ -42,7 +44,7 @@ def configure(level: str, stream: TextIO) -> None:
     """
     global _requests  # noqa: PLW0603 - as structlog's own configuration, there is one a process
     number = logging.getLevelNamesMapping()[level.upper()]
-    stream = cast("TextIO", _Lossy(stream.fileno()))
+    stream = cast("TextIO", _Lossy(stream))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
