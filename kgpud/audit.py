@@ -55,14 +55,14 @@ class Audit:
     async def close_lost(self, spared: Iterable[str] = ()) -> None:
         """Close the rows that a killed daemon left open. For the next one, before it serves.
 
-        `spared` are sessions that are known to be open.
+        `spared` are sessions that are known to be open. Written as the others are, so that a full
+        disk keeps nobody from starting.
         """
-        async with self._db.transaction() as tx:
-            now = self._clock.now_ms()
-            lost = await sessions.close_open(tx, now, DAEMON_LOST, spared)
+        async with self._db.reading() as rx:
+            lost = await sessions.open_ones(rx) - set(spared)
         if lost:
-            log.warning("audit.sessions_lost", sessions=lost)
-            self._on_lost()
+            log.warning("audit.sessions_lost", sessions=len(lost))
+            self.lost(lost)
 
     async def recent_peers(self, days: int) -> Sequence[tuple[str, float]]:
         """Return the addresses that sessions came from lately, with how many seconds ago."""

@@ -32,8 +32,8 @@ async def insert(conn: Connection, sessions: Iterable[Session]) -> None:
 async def close(conn: Connection, ends: Iterable[SessionEnd]) -> None:
     """Write how sessions ended. What is closed already stays as it is."""
     await conn.run_many(
-        "UPDATE sessions SET closed_at = ?, bytes_in = ?, bytes_out = ?, exit_status = ?,"
-        " reason = ? WHERE session_id = ? AND closed_at IS NULL",
+        "UPDATE sessions SET closed_at = max(opened_at, ?), bytes_in = ?, bytes_out = ?,"
+        " exit_status = ?, reason = ? WHERE session_id = ? AND closed_at IS NULL",
         [
             (e.closed_at, e.bytes_in, e.bytes_out, e.exit_status, e.reason, e.session_id)
             for e in ends
@@ -50,13 +50,10 @@ async def pods_of(conn: Connection, session_ids: Iterable[str]) -> list[str]:
     return [str(row["pod_id"]) for row in rows]
 
 
-async def close_open(conn: Connection, now: int, reason: str, spared: Iterable[str] = ()) -> int:
-    """Close whatever is open but `spared`; nobody knows what it moved. Return how many."""
-    return await conn.run(
-        "UPDATE sessions SET closed_at = max(opened_at, ?), reason = ? WHERE closed_at IS NULL"
-        " AND session_id NOT IN (SELECT value FROM json_each(?))",
-        (now, reason, json.dumps(list(spared))),
-    )
+async def open_ones(conn: Connection) -> set[str]:
+    """Return the ids of those that are open."""
+    rows = await conn.rows("SELECT session_id FROM sessions WHERE closed_at IS NULL")
+    return {str(row["session_id"]) for row in rows}
 
 
 async def lost(conn: Connection, reason: str, since: int) -> dict[str, str]:

@@ -90,7 +90,14 @@ async def test_what_a_killed_daemon_left_open_is_closed_with_a_reason(
     killed.closed(ended("closed"))
     await killed.flush()
     clock.advance(60)
-    await Audit(db, clock, kept_days=1).close_lost()
+    told: list[bool] = []
+    following = Audit(db, clock, kept_days=1, on_lost=lambda: told.append(True))
+    async with db.transaction():
+        # A disk that takes nothing by then keeps nobody from starting.
+        await following.close_lost()
+    assert (await rows(db))["open"].closed_at is None
+    await following.flush()
+    assert told == [True]
     found = await rows(db)
     assert (found["open"].reason, found["open"].closed_at) == (DAEMON_LOST, START_MS + 60_000)
     assert (found["open"].bytes_in, found["open"].exit_status) == (None, None)
