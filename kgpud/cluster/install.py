@@ -135,7 +135,7 @@ def _prepull_spec(config: Config) -> Object:
         # No GPU by the legacy runtime either.
         "env": [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}],
         "resources": {"limits": room, "requests": dict(room)},
-        "securityContext": {"allowPrivilegeEscalation": False},
+        "securityContext": manifests.CONFINED,
     }
     if policy := manifests.pull_policy(config.images.default, config.images.local):
         container["imagePullPolicy"] = policy
