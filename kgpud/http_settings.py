@@ -37,8 +37,8 @@ class Http:
     body_seconds: Seconds = 60
     #: Commands that `POST /pods/{id}/exec` runs in one pod at the same time.
     execs_per_pod: AtOnce = 16
-    #: Streams that one account has open: events, logs, pages that follow what happens.
-    streams_per_account: AtOnce = 32
+    #: Streams that one account has open (events, logs, pages that follow) and calls that wait.
+    streams_per_account: AtOnce = 100
 
     def __post_init__(self) -> None:
         """Raise ValueError for what contradicts itself."""

@@ -41,6 +41,11 @@ class Caller:
     scope: Literal["account", "pod"]
     pod_id: str | None
 
+    @property
+    def counted(self) -> str:
+        """As whom it is held to limits: a pod is not its account."""
+        return self.pod_id or self.account.account_id
+
 
 class Tokens:
     """Issues and checks tokens. `secret` signs the in-pod tokens: 32 bytes that outlive us."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic
@@ -80,8 +80,8 @@ class Services:
 
     @cached_property
     def streams(self) -> Slots:
-        """The streams that each account, and each pod, has open."""
-        busy = "streams are open already; close one first"
+        """The streams that each account, and each pod, has open, and its calls that wait."""
+        busy = "streams are open, or calls wait, already; close one first"
         return Slots(self.http.streams_per_account, Code.RATE_LIMITED, busy)
 
 
@@ -122,6 +122,13 @@ class Call(Generic[B, Q]):
     def pod_id(self) -> str:
         """The pod that the path names."""
         return self.path["pod_id"]
+
+    def lasting(self) -> AbstractContextManager[None]:
+        """Count the call among those of its caller that last, while the block runs. RATE_LIMITED.
+
+        So are streams, which have no end that is known, and calls that wait for something.
+        """
+        return self.services.streams.taken("" if self.caller is None else self.caller.counted)
 
     def once(self) -> AbstractAsyncContextManager[Once]:
         """Do the call in the block, unless its Idempotency-Key says that it was done before."""

@@ -70,8 +70,7 @@ async def _admitted(route: Route, services: Services, request: web.Request) -> C
 
 
 def _counted(caller: Caller | None) -> str | None:
-    """Return as whom a caller is held to limits: a pod is not its account."""
-    return None if caller is None else caller.pod_id or caller.account.account_id
+    return None if caller is None else caller.counted
 
 
 async def _call(
@@ -103,12 +102,11 @@ async def _call(
 
 
 async def _answer(request: web.Request, route: Route, call: Call[Any, Any]) -> web.StreamResponse:
-    streams, who = call.services.streams, _counted(call.caller) or ""
     # What is always a stream, as a log, is a connection to the cluster before it is an answer.
-    with streams.taken(who) if route.streams else nullcontext():
+    with call.lasting() if route.streams else nullcontext():
         answer = await route.handler(call)
         if isinstance(answer, Stream):
-            with nullcontext() if route.streams else streams.taken(who):
+            with nullcontext() if route.streams else call.lasting():
                 return await send(request, answer)
     response = _response(request, route, await _json(answer))
     if isinstance(answer, Page) and answer.rest is not None:

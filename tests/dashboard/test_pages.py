@@ -145,9 +145,12 @@ async def test_what_keeps_a_pod_from_starting_is_said(site: Site) -> None:
 
 
 async def test_an_account_follows_from_so_many_places_at_once(site: Site) -> None:
-    async with browser(site) as bob, AsyncExitStack() as stack:
-        await bob.by_provider("bob")
-        streams = [await stack.enter_async_context(bob.stream("/live")) for _ in range(32)]
+    # A browser of ours has as many connections as an account may have streams.
+    async with browser(site) as bob, browser(site) as elsewhere, AsyncExitStack() as stack:
+        for one in (bob, elsewhere):
+            await one.by_provider("bob")
+        places = (bob, elsewhere) * 50
+        streams = [await stack.enter_async_context(one.stream("/live")) for one in places]
         for stream in streams:
             assert await stream.content.readline() == b"retry: 1000\n"
         assert (await bob.get("/live")).status == 429

@@ -152,6 +152,8 @@ async def test_an_account_has_only_so_many_streams_open(kubeconfig: Path, tmp_pa
             assert (logs.status, logs.code) == (429, "rate_limited")
             assert logs.headers["Retry-After"] == "1"
             events = f"/v1/pods/{pods[one]}/events"
+            waiting = f"/v1/pods/{pods[one]}?wait=ended&timeout=300"
+            assert (await platform.api.call("GET", waiting, token=one.token)).status == 429
             async with follow(one) as third:
                 assert third.status == 429
             listed = await platform.api.call("GET", events, token=one.token)

@@ -89,9 +89,10 @@ async def get_pod(call: Call[None, WaitQuery]) -> Pod:
     if query.wait is None:
         return shown(services, await services.rentals.get(mine, call.pod_id))
     ready = query.wait == "ready"
-    rental = await services.history.until(
-        mine, call.pod_id, lambda rental: ready and is_ready(rental), query.timeout
-    )
+    with call.lasting():
+        rental = await services.history.until(
+            mine, call.pod_id, lambda rental: ready and is_ready(rental), query.timeout
+        )
     await call.admit()
     return shown(services, rental)
 
