@@ -123,7 +123,7 @@ def _become_sandbox(
             os.dup2(fd, number)
         spawn.default_signals()
         os.execve(argv[0], argv, {})  # noqa: S606  (no shell is wanted)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: what can be no argument
         os.write(2, f"{argv[0]}: {error}".encode())
     finally:
         os._exit(1)

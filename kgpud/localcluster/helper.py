@@ -139,7 +139,8 @@ def main(fd: int) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:
             booted = boot.boot(sock, received[0])
-        except (namespaces.JoinError, OSError) as error:
+        # ValueError: what can be no argument, such as half of a surrogate pair
+        except (namespaces.JoinError, OSError, ValueError) as error:
             wire.send(sock, {"op": "failed", "message": str(error), "command": False})
             return
         except boot.CommandError as error:

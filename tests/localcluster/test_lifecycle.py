@@ -1,6 +1,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from .clusters import WITHIN, Api, Document, is_ready, pod, waiting_reason
 
 
@@ -177,6 +179,20 @@ async def test_bytes_that_an_environment_cannot_hold(api: Api) -> None:
     await api.create("nul", env=[{"name": "A", "value": nasty}])
     await api.wait("nul", lambda pod: waiting_reason(pod) == "CreateContainerConfigError")
     await api.delete("nul")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"command": ["sh", "\0"]}, "embedded null byte"),
+        ({"workingDir": "/\ud800"}, "surrogates not allowed"),
+    ],
+)
+async def test_what_can_be_no_argument_is_said(api: Api, change: Document, words: str) -> None:
+    await api.create("odd", **change)
+    waiting = await api.wait("odd", lambda pod: waiting_reason(pod) == "CreateContainerError")
+    assert words in waiting["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+    await api.delete("odd")
 
 
 async def test_odd_but_good_values(api: Api) -> None:
