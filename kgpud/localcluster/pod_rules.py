@@ -26,6 +26,8 @@ _MAY_CHANGE = (
     "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set "
     "to 1 if it was previously negative)"
 )
+# What would otherwise be left out without a word.
+_NOT_HERE = "this local cluster can't do that"
 # How Go writes the fields that don't merely begin with a capital letter.
 _GO_NAMES = {"dnsPolicy": "DNSPolicy", "dnsConfig": "DNSConfig"}
 
@@ -38,6 +40,8 @@ def causes(pod: Document) -> Iterator[Cause]:
     for number, volume in enumerate(spec.get("volumes") or []):
         yield from source_rules.volume_causes(f"spec.volumes[{number}]", volume)
     yield from source_rules.affinity_causes("spec.affinity", spec.get("affinity") or {})
+    if spec.get("initContainers"):
+        yield not_allowed("spec.initContainers", _NOT_HERE)
     if not spec.get("containers"):
         yield required("spec.containers")
     containers = spec.get("containers") or []
@@ -88,6 +92,9 @@ def _mount_causes(where: str, mount: Document, volumes: Sequence[str]) -> Iterat
         yield required(f"{where}.name")
     if name not in volumes:
         yield Cause(f"{where}.name", "FieldValueNotFound", f'Not found: "{name}"')
+    for field in ("subPath", "subPathExpr"):
+        if mount.get(field):
+            yield not_allowed(f"{where}.{field}", _NOT_HERE)
     if not mount.get("mountPath"):
         yield required(f"{where}.mountPath")
     else:

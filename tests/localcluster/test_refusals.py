@@ -49,6 +49,14 @@ GO = 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal'
         ),
         (422, "mountPath: Invalid", {"volumeMounts": [{"name": "v", "mountPath": "/a/../.."}]}),
         (422, "mountPath: Invalid", {"volumeMounts": [{"name": "v", "mountPath": "/"}]}),
+        (
+            422,
+            "volumeMounts[0].subPath: Forbidden: this local cluster can't do that",
+            {
+                "volumes": [{"name": "v"}],
+                "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "x"}],
+            },
+        ),
         (422, "workingDir: Invalid", {"workingDir": "here"}),
         (
             400,
@@ -156,6 +164,14 @@ async def test_unknown_fields_are_refused_warned_of_or_ignored(api: Api) -> None
 async def test_malformed_options_of_a_deletion_are_refused(api: Api, options: Any) -> None:
     status, answer = await api.call("DELETE", "secrets/none", options)
     assert (status, answer["reason"]) == (400, "BadRequest")
+
+
+async def test_what_would_be_left_out_of_a_pod_is_refused(api: Api) -> None:
+    body = pod("malformed")
+    body["spec"]["initContainers"] = [{"name": "before", "image": "bare:latest"}]
+    status, answer = await api.call("POST", "pods", body)
+    assert (status, answer["reason"]) == (422, "Invalid")
+    assert "spec.initContainers: Forbidden" in answer["message"]
 
 
 async def test_a_version_that_no_number_could_be_is_refused(api: Api) -> None:
