@@ -19,7 +19,7 @@ log = structlog.get_logger()
 _DEFAULT_PORT = 22
 
 
-class HostKeyDamaged(Exception):
+class HostKeyDamaged(ValueError):
     """A host key's file holds something else. The text says which."""
 
 
