@@ -141,10 +141,12 @@ def standing(
 def of_config(config: Path) -> list[psutil.Process]:
     """Return the daemons of a configuration that are there now."""
     found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        if "serve" in words and str(config) in words and process.info["status"] != "zombie":
-            found.append(process)
+    # psutil would take thrice as long, and this is asked again and again.
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            words = path.read_bytes().split(b"\0")  # none where it has ended
+            if b"serve" in words and os.fsencode(config) in words:
+                found.append(psutil.Process(int(path.parent.name)))
     return found
 
 
