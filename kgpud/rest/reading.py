@@ -116,10 +116,13 @@ def headers(request: web.Request, route: Route) -> Mapping[str, str]:
     """Return those of the route's headers that were sent. Raises UserError (validation_failed)."""
     given: dict[str, str] = {}
     for header in route.headers:
-        values = request.headers.getall(header.name, [])
-        if len(values) > 1 or not all(header.fits(value) for value in values):
+        lines = request.headers.getall(header.name, [])
+        # A list may come in several lines (RFC 9110, 5.3); what is none does not fit then.
+        value = ", ".join(lines)
+        if lines and not header.fits(value):
             raise UserError(Code.VALIDATION_FAILED, f"must be {header.noun}", field=header.name)
-        given.update((header.name, value) for value in values)
+        if lines:
+            given[header.name] = value
     return given
 
 

@@ -43,9 +43,11 @@ class Stream:
 async def following(
     platform: Platform, user: User, pod_id: str, seen: str | None = None
 ) -> AsyncIterator[Stream]:
-    headers = {"Authorization": f"Bearer {user.token}", "Accept": "text/event-stream"}
+    headers = [("Authorization", f"Bearer {user.token}")]
+    # A list may come in several lines.
+    headers += [("Accept", "text/event-stream"), ("Accept", "*/*;q=0.1")]
     if seen is not None:
-        headers["Last-Event-ID"] = seen
+        headers.append(("Last-Event-ID", seen))
     url = f"{platform.api.root}/v1/pods/{pod_id}/events"
     timeout = aiohttp.ClientTimeout(60)
     async with (
