@@ -181,12 +181,29 @@ def pull_policy(image: str, preloaded: Collection[str]) -> str | None:
     """Return how a preloaded image is pulled, None for another: as Kubernetes thinks best.
 
     A name without a registry never is: it would be looked for on Docker Hub, where it is anybody's.
+    Nor is it by Docker Hub's name for it, or whoever has it there would replace the node's own.
     """
-    if image not in preloaded:
+    ours = next((one for one in preloaded if _in_full(one) == _in_full(image)), None)
+    if ours is None:
         return None
-    registry, slash, _ = image.partition("/")
-    named = slash and ("." in registry or ":" in registry or registry == "localhost")
-    return "IfNotPresent" if named else "Never"
+    return "IfNotPresent" if _registry(ours) else "Never"
+
+
+def _registry(image: str) -> str:
+    """Return the registry that a reference names, "" if none."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else ""
+
+
+def _in_full(image: str) -> str:
+    """Write a reference out as container runtimes do (distribution/reference, normalize.go)."""
+    registry = _registry(image)
+    path = image[len(registry) :].lstrip("/")
+    if registry in ("", "docker.io", "index.docker.io"):
+        registry = "docker.io"
+        path = path if "/" in path else f"library/{path}"
+    tagged = "@" in path or ":" in path.rpartition("/")[2]
+    return f"{registry}/{path}" if tagged else f"{registry}/{path}:latest"
 
 
 def _environment(

@@ -103,6 +103,29 @@ def test_how_images_are_pulled(image: str, policy: str | None) -> None:
     assert manifests.pull_policy(image, preloaded) == policy
 
 
+@pytest.mark.parametrize(
+    ("image", "policy"),
+    [
+        ("docker.io/lab/torch:latest", "Never"),
+        ("docker.io/lab/torch", "Never"),
+        ("index.docker.io/lab/torch:latest", "Never"),
+        ("docker.io/library/plain:2", "Never"),
+        ("docker.io/plain:2", "Never"),
+        # Another image, whatever it is called; a digest replaces no tag.
+        ("docker.io/lab/torch:1", None),
+        ("docker.io/lab/torch@sha256:ab", None),
+        ("ghcr.io/lab/torch:latest", None),
+        ("docker.io/library/lab/torch", None),
+        ("ghcr.io/own/torch", "IfNotPresent"),
+    ],
+)
+def test_nobody_replaces_a_preloaded_image_by_another_name_for_it(
+    image: str, policy: str | None
+) -> None:
+    preloaded = ["lab/torch:latest", "plain:2", "ghcr.io/own/torch:latest"]
+    assert manifests.pull_policy(image, preloaded) == policy
+
+
 LABELS = st.dictionaries(
     st.sampled_from(["kgpu.net/gpu-model", "nvidia.com/gpu.product", "other"]),
     st.sampled_from(["v100", "rtx4090", "A", "B", "C"]),
