@@ -20,6 +20,9 @@ _NODE_WENT = frozenset({"DeletionByTaintManager", "DeletionByPodGC"})
 # What the kubelet writes on running pods that it ends for its own sake (pkg/kubelet/nodeshutdown
 # and preemption).
 _PUT_OUT = {"Terminated": reasons.NODE_SHUTDOWN, "Preempting": reasons.PREEMPTED}
+# containerd's word for a container that was gone when it came back (internal/cri/server/
+# restart.go). Shims outlive it, so that takes a machine that went down.
+_UNSEEN = "Unknown"
 # What a pod is held up by while nothing is wrong with it.
 SCHEDULING, PULLING, STARTING = STAGES = ("scheduling", "pulling", "starting")
 
@@ -144,6 +147,8 @@ def _own_end(reason: str | None, terminated: Json | None) -> str:
         # The kubelet refused to take the pod: OutOfephemeral-storage, UnexpectedAdmissionError…
         return f"{reasons.START_FAILED}{reason or 'Failed'}"
     why = terminated.get("reason")
+    if why == _UNSEEN:
+        return reasons.NODE_LOST
     if why == "OOMKilled":
         return reasons.OOM
     if _time(terminated, "startedAt") is None:

@@ -71,6 +71,19 @@ async def test_a_kubelet_that_needs_the_place_gives_the_last_minute_back(
     await world.sound()
 
 
+async def test_a_machine_that_was_rebooted_is_to_blame_for_what_it_took_along(
+    world: World, api: FakeApi, clock: ManualClock
+) -> None:
+    pod_id = await runs_for(world, api, clock, 90)
+    started, back = stamp(clock.now_ms() - 90_000), stamp(clock.now_ms())
+    ended = {"exitCode": 255, "reason": "Unknown", "startedAt": started, "finishedAt": back}
+    put_out(api, pod_id, containerStatuses=[{"name": "main", "state": {"terminated": ended}}])
+    await until(lambda: (pod_id, reasons.NODE_LOST) in world.cuts)
+    rental = await world.row(pod_id)
+    assert (rental.end_reason, rental.charged_minutes) == (reasons.NODE_LOST, 1)
+    await world.sound()
+
+
 async def test_overuse_is_the_renters_own(world: World, api: FakeApi, clock: ManualClock) -> None:
     pod_id = await runs_for(world, api, clock, 0)
     message = "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "
