@@ -52,6 +52,7 @@ class Life:
         self._session = session
         self._serving: Serving | None = None
         self._told = (0, 0)
+        self._runs_on = False
 
     async def run(self) -> None:
         """Live it. One session's bug must not end everybody's, so it is logged, never raised."""
@@ -81,7 +82,9 @@ class Life:
                 status, reason = FAILED, "core_away"
             finally:
                 moved = (session.moved_in, session.moved_out)
-                end = SessionClosed(session.name, pinned.rental, *moved, status, reason)
+                end = SessionClosed(
+                    session.name, pinned.rental, *moved, status, reason, self._runs_on
+                )
                 await tell("closed", core.closed(end))
 
     def _opened(self, pinned: Route, key: str) -> SessionOpened:
@@ -207,14 +210,20 @@ class Life:
             session.channel.finish(how.exit_code)
             if how.runs_on:
                 serving.mute()
-                await serving.hang_up()
+                await self._hang_up(serving.hang_up)
             return how.exit_code, "exit"
         serving.mute()
         if isinstance(how, Cut):
             session.fail(how.sentence)
             await self._close_soon()
-        await serving.hang_up()
+        await self._hang_up(serving.hang_up)
         return _left(how)
+
+    async def _hang_up(self, hang_up: HangUp) -> Fate:
+        """End what runs in the pod; remember whether it may run on."""
+        fate = await hang_up()
+        self._runs_on = fate is Fate.UNKNOWN
+        return fate
 
     async def _break(self, serving: Serving, how: Outcome) -> None:
         assert how.broken is not None
@@ -226,7 +235,7 @@ class Life:
     async def _tell_fate(self, hang_up: HangUp, why: str) -> None:
         """Say what broke, and what became of the command if that is soon known."""
         async with asyncio.TaskGroup() as group:
-            ending = group.create_task(hang_up())
+            ending = group.create_task(self._hang_up(hang_up))
             await asyncio.wait([ending], timeout=_FATE_SECONDS)
             fate = ending.result() if ending.done() else Fate.UNKNOWN
             self._session.fail(fate.after(why))

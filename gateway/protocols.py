@@ -88,7 +88,10 @@ class SessionOpened:
 
 @dataclass(frozen=True)
 class SessionClosed:
-    """A channel ended. `exit_status` is what the client was told."""
+    """A channel ended. `exit_status` is what the client was told.
+
+    `runs_on` says that something of it may run in the pod yet: nobody could be asked to end it.
+    """
 
     session: str
     rental: str
@@ -96,6 +99,7 @@ class SessionClosed:
     bytes_out: int
     exit_status: int | None
     reason: str
+    runs_on: bool = False
 
 
 class Core(Protocol):

@@ -1,4 +1,4 @@
-"""Ends what the sessions of a daemon that died left running in their pods."""
+"""Ends what sessions left running in their pods: those of a daemon that died, and of a pod away."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,8 @@ class Orphans:
     """Hangs up for clients that were cut off with their daemon, as sshd would have.
 
     What is to be done is read from the audit trail, and doing it twice does no harm: a daemon that
-    dies over it leaves it to the next. `fresh` says whether the cluster answers.
+    dies over it leaves it to the next. Those whose pods could not be reached when they ended are
+    forgotten with the daemon. `fresh` says whether the cluster answers.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Orphans:
         self._executor = executor
         self._namespace = namespace
         self._fresh = fresh
+        self._left: dict[str, str] = {}
         self._done: set[str] = set()
         self._limit = asyncio.Semaphore(_AT_ONCE)
         self._wanted = asyncio.Event()
@@ -52,6 +54,11 @@ class Orphans:
     def look(self) -> None:
         """Take note that sessions were lost with a daemon."""
         self._wanted.set()
+
+    def left(self, session: str, pod_id: str) -> None:
+        """Take note of a session that ended, and what it ran may not have."""
+        self._left[session] = pod_id
+        self.look()
 
     async def run(self) -> None:
         """Never returns. What fails for now is tried again."""
@@ -73,10 +80,13 @@ class Orphans:
         except StoreUnavailable as error:
             log.warning("orphans.store_unavailable", error=str(error))
             return False
+        lost |= self._left
         self._done &= lost.keys()
         async with asyncio.TaskGroup() as group:
             for session in lost.keys() - self._done:
                 group.create_task(self._hang_up(session, lost[session]))
+        for session in self._done & self._left.keys():
+            del self._left[session]
         return self._done == lost.keys()
 
     async def _hang_up(self, session: str, pod_id: str) -> None:

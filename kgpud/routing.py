@@ -1,5 +1,7 @@
 """The platform as the bastion sees it: which rental a key opens, and what its sessions did."""
 
+from collections.abc import Callable
+
 import structlog
 
 from gateway.protocols import PodRef, Route, SessionClosed, SessionOpened
@@ -24,7 +26,10 @@ def farewell(reason: str) -> str:
 
 
 class Routing:
-    """Implements `gateway.protocols.Core` on the rentals of this installation."""
+    """Implements `gateway.protocols.Core` on the rentals of this installation.
+
+    `left` is told each session that ended without its command, and its rental's id.
+    """
 
     def __init__(
         self,
@@ -35,6 +40,7 @@ class Routing:
         namespace: str,
         life: Life,
         counters: Counters,
+        left: Callable[[str, str], None] = lambda _session, _pod_id: None,
     ) -> None:
         self._rentals = rentals
         self._accounts = accounts
@@ -43,6 +49,7 @@ class Routing:
         self._namespace = namespace
         self._life = life
         self._counters = counters
+        self._left = left
 
     async def resolve(self, fingerprint: str) -> Route | None:
         """Return the live rental that the key is pinned to."""
@@ -106,6 +113,8 @@ class Routing:
             reason=session.reason,
         )
         self._counters.session_ended(session.reason, session.bytes_in, session.bytes_out)
+        if session.runs_on:
+            self._left(session.session, session.rental)
         self._audit.closed(
             SessionEnd(
                 session.session,

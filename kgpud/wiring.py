@@ -236,6 +236,7 @@ class _Wiring:
             self._cluster.namespace,
             self._config.rentals,
             self._counters,
+            self._orphans.left,
         )
 
     @cached_property

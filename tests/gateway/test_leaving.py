@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from .fake_api import (
     internal_error,
     serving,
 )
+from .through import through
 
 CAT = Command(Kind.COMMAND, [b"cat"])
 SHELL = Command(Kind.LOGIN, tty=True)
@@ -218,3 +220,19 @@ async def test_a_muted_command_is_given_and_gives_nothing() -> None:
         await asyncio.sleep(0.05)
         running.leave()
         assert (bytes(sink.out), bytes(received)) == (b"", b"\x001")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_what_may_run_on_is_told_with_the_end(tmp_path: Path, answers: bool) -> None:
+    async def script(call: Call) -> None:
+        if not call.is_hangup:
+            call.upgrade()
+            await call.gone()
+        elif answers:
+            call.hung_up()
+
+    async with through(tmp_path, script, patience=5 if answers else 0.1) as bench:
+        async with bench.raw():
+            pass
+        await eventually(lambda: bench.core.closed_by)
+        assert bench.core.closed_by[0].runs_on is not answers

@@ -13,7 +13,9 @@ import asyncssh
 
 from gateway.admission import Limits
 from gateway.bastion import Bastion
+from gateway.beside import SECONDS
 from gateway.connection import Connection
+from gateway.executor import Executor
 from gateway.flow import Flow
 from gateway.hostkeys import HostKeys
 from gateway.protocols import PodRef, Route
@@ -154,11 +156,14 @@ def request(name: bytes, rest: bytes, number: int = 0) -> bytes:
 
 
 @asynccontextmanager
-async def through(folder: Path, script: Script, core: Table | None = None) -> AsyncIterator[Bench]:
-    """Run a bastion whose pods do what `script` says."""
+async def through(
+    folder: Path, script: Script, core: Table | None = None, patience: float = SECONDS
+) -> AsyncIterator[Bench]:
+    """Run a bastion whose pods do what `script` says; to end a command it has some patience."""
     async with serving(script) as api:
         core = core or Ready()
-        bastion = Bastion(core, api.executor, HostKeys(folder / "host_key"), Limits())
+        executor = Executor(api, beside_seconds=patience)
+        bastion = Bastion(core, executor, HostKeys(folder / "host_key"), Limits())
         sock = socket.create_server(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         async with bastion.listening(sock) as listener:
