@@ -15,6 +15,11 @@ from gateway.terminal import Terminal
 # Linux takes at most 128 KiB in one argument (MAX_ARG_STRLEN), its NUL included.
 MAX_WORD = 128 * 1024 - 1
 
+# What goes between the characters of a command's words, up to how many: a longer one is no mere
+# name to look for, and all of it has to fit into a URL.
+BETWEEN = "\x1f"
+_NAMES = 1024
+
 _CODE_DIGITS = 3
 _NONCE_DIGITS = 32
 # Four bytes of a trailer turn up in random output once in 2**32 messages.
@@ -74,8 +79,8 @@ def wrapped(command: Command, nonce: str) -> list[str]:
     terminal = command.terminal
     mode = ["tty", terminal.size, terminal.settings] if command.tty else ["pipe", "", ""]
     environment = [f"{name}={value}" for name, value in command.environment.items()]
-    given = [word for word in words if word is not None]
-    return ["sh", "-c", WRAPPER, nonce, *mode, kind, *environment, "--", *given]
+    between, given = _apart([word for word in words if word is not None])
+    return ["sh", "-c", WRAPPER, nonce, *mode, kind, between, *environment, "--", *given]
 
 
 def hangup(nonce: str, *, tty: bool, grace_seconds: int, spare: bool = True) -> list[str]:
@@ -121,6 +126,14 @@ def _text(word: bytes) -> str | None:
         return word.decode()
     except UnicodeDecodeError:
         return None
+
+
+def _apart(words: list[str]) -> tuple[str, list[str]]:
+    """Spell words so that no search for a process finds them; return what is between, and them."""
+    whole = "".join(words)
+    if len(whole) > _NAMES or not whole.isprintable():
+        return "", words
+    return BETWEEN, [BETWEEN.join(word) for word in words]
 
 
 def _octal(word: bytes) -> list[str]:

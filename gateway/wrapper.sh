@@ -1,15 +1,28 @@
 # Every command runs under these lines. They stay alive beside it, so that its exit code reaches us
 # as a trailer on its own output: the runtime's word alone can't be trusted.
-#   sh -c THIS NONCE tty|pipe SIZE SETTINGS argv|command|octal|login [NAME=VALUE ...] -- [WORD ...]
+#   sh -c THIS NONCE tty|pipe SIZE SETTINGS argv|command|octal|login BETWEEN [NAME=VALUE ...] --
+#     [WORD ...]
 # A handler, not an ignore: children get the default back, and `kill 0` does not take us along.
 trap : HUP INT QUIT TERM PIPE USR1 USR2
 exec 3<&0 4>&2
-__tty=$1 __kind=$4
+__tty=$1 __kind=$4 __between=$5
 # Before the command can ask. A setting that this stty doesn't know must not cost the size.
 [ "$__tty" = pipe ] || { stty $2 $3 || stty $2; SSH_TTY=$(tty) && export SSH_TTY; } >/dev/null 2>&1
-shift 4
+shift 5
 while [ "$1" != -- ]; do export "$1"; shift; done
 shift
+# Words may come with BETWEEN between any two characters: `pgrep -f NAME` must not find its own name
+# here, as it doesn't under sshd, where it is all that is left of its command line.
+together() { IFS=; __word="$*"; }
+set -f
+for __word; do
+  shift
+  IFS=$__between
+  together $__word
+  set -- "$@" "$__word"
+done
+set +f
+unset IFS
 cd /workspace 2>/dev/null || cd 2>/dev/null
 for __shell in "${SHELL:-}" /bin/bash /usr/bin/bash /usr/local/bin/bash /bin/sh; do
   [ -x "$__shell" ] && break

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from gateway.executor import Executor
 from gateway.outcome import Outcome
 from gateway.protocols import ApiServer, PodRef
-from gateway.wrapper import HANGUP
+from gateway.wrapper import BETWEEN, HANGUP
 
 POD = PodRef("default", "w1", "main")
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
@@ -60,7 +60,9 @@ class Call:
 
     @property
     def command(self) -> list[str]:
-        return [value for name, value in self.query if name == "command"]
+        """What is to run, its words put together."""
+        given = [value for name, value in self.query if name == "command"]
+        return [word.replace(BETWEEN, "") for word in given]
 
     @property
     def nonce(self) -> str:

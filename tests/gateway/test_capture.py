@@ -29,7 +29,7 @@ async def test_what_a_command_left(code: int) -> None:
     async with serving(script) as api:
         ran = await run(api)
         assert ran == Completed(code, b"out", b"err", truncated=False, timed_out=False)
-        assert api.calls[0].command[7:] == ["argv", "--", "prog", "a b"]
+        assert api.calls[0].command[7:] == ["argv", "", "--", "prog", "a b"]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ async def test_the_request_is_what_the_api_server_wants(tty: bool) -> None:
         expected = {"container": "main", "stdin": "true", "stdout": "true"}
         assert options == {**expected, ("tty" if tty else "stderr"): "true"}
         mode = "tty" if tty else "pipe"
-        head = ["sh", "-c", WRAPPER, running.nonce, mode, "", "", "argv", "TERM=x", "--"]
+        head = ["sh", "-c", WRAPPER, running.nonce, mode, "", "", "argv", "", "TERM=x", "--"]
         assert call.command == head + [word.decode() for word in WORDS]
         assert call.headers["authorization"] == "Bearer t0ken"
         assert call.headers["host"] == f"127.0.0.1:{api.port}"
@@ -167,7 +167,7 @@ async def test_the_longest_raw_command_fits_a_go_server_s_head() -> None:
         await api.executor.start(POD, command, sink)
         assert (await sink.ended()).exit_code == 0
         [call] = api.calls
-        assert "".join(call.command[9:]) == "\\0377" * (128 * 1024 - 1)
+        assert "".join(call.command[10:]) == "\\0377" * (128 * 1024 - 1)
         encoded = sum(len(word) + 2 * word.count("\\") for word in call.command)
         assert encoded < 1024 * 1024 - 4096
 

@@ -154,6 +154,7 @@ def test_everything_sent_is_utf8_without_nul() -> None:
     ("words", "code", "out"),
     [
         ([b"printf", b"%s|", b"", b"a b", b"$HOME", b"'", "ü".encode(), b"--", b"a\nb"], 0, None),
+        ([b"printf", b"%s|", b"", b" a  b ", b"*", b"~\\", "ü€𝄞".encode(), b"-n", b""], 0, None),
         ([b"sh", b"-c", b"exit 3"], 3, b""),
         ([b"kgpu-no-such-program"], 127, b""),
         ([b"/etc/passwd"], 126, b""),
@@ -167,6 +168,12 @@ def test_an_argv_is_run_as_it_is(
     assert ran.codes == {code}
     assert ran.out == (b"".join(word + b"|" for word in words[2:]) if out is None else out)
     assert bool(ran.err) == (code > 3)
+
+
+@pytest.mark.parametrize("program", [b"pgrep", b"pkill -9"])
+def test_who_looks_for_a_process_does_not_find_itself(shell: Shell, program: bytes) -> None:
+    words = [*program.split(), b"-f", b"train-[a-z]*-kgpu|no-such-job"]
+    assert run(shell, Command(Kind.ARGV, words)).codes == {1}
 
 
 @pytest.mark.parametrize(

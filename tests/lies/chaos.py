@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
+from gateway.wrapper import BETWEEN
+
 from .faults import Cutter, Fault, How, drawn
 
 Address = tuple[str, int]
@@ -224,7 +226,7 @@ def _last_word(head: bytes) -> str:
     """Return the last word of the command that a request wants to run, "" if it is no exec."""
     target = head.split(b" ", 2)[1].decode(errors="replace")
     words = [value for name, value in parse_qsl(urlsplit(target).query) if name == "command"]
-    return words[-1] if words else ""
+    return words[-1].replace(BETWEEN, "") if words else ""
 
 
 @asynccontextmanager
