@@ -34,6 +34,7 @@ async def test_a_pod_is_rented_used_and_released(site: Site) -> None:
         # A form begins with a class that is on the menu, whatever the address says.
         strange = await bob.get("/rent?gpu_model=gtx1080")
         assert len(re.findall(r"required\s+checked", strange.text)) == 1
+        assert "Tesla V100 32 GB" in strange.shown
         wrong = await bob.post("/rent", page.csrf, name="Not A Name", gpu_count="9")
         assert wrong.status == 422
         assert "lower case letters" in wrong.shown
