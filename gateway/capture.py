@@ -1,10 +1,11 @@
 """A command run to its end, with its output collected up to a limit and its time bounded."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gateway.beside import ExecLost
+from gateway.beside import ExecLost, Fate
 from gateway.exec import Exec
 from gateway.executor import Executor
 from gateway.outcome import ExecBroken, ExecUnreachable, Outcome
@@ -71,12 +72,15 @@ async def run(
     stdin: bytes = b"",
     output_limit: int,
     timeout: float,  # noqa: ASYNC109 - past it the partial output is returned, not an exception
+    left: Callable[[], None] = lambda: None,
 ) -> Completed:
     """Run `argv` in the pod and return what came of it.
 
     After `timeout` seconds the whole session is killed in the pod, those that ignore SIGHUP
-    included; so it is when this is cancelled or the stream breaks. Output past `output_limit`
-    bytes is read and dropped. Raises ExecRefused if it never began, ExecBroken if the stream broke.
+    included; so it is when this is cancelled or the stream breaks. Where that fails, so that
+    it may run on, `left` is called. Output past `output_limit` bytes is read and dropped.
+
+    Raises ExecRefused if it never began, ExecBroken if the stream broke.
     """
     collector = _Collector(output_limit)
     # Halves of characters, which JSON can spell, become bytes that are refused as not UTF-8.
@@ -86,24 +90,31 @@ async def run(
     try:
         running = await _started(executor, pod, command, collector)
     except ExecLost as lost:
-        fate = await asyncio.shield(lost.hang_up())
+        fate = await _over(lost.hang_up(), left)
         raise ExecUnreachable(fate.after(str(lost))) from None
     try:
         async with asyncio.timeout_at(starting + timeout):
             await _feed(running, stdin, collector.writable)
             outcome = await collector.outcome
     except TimeoutError:
-        await asyncio.shield(running.hang_up(spare=False))
+        await _over(running.hang_up(spare=False), left)
         return _partial(collector)
     except asyncio.CancelledError:
-        await asyncio.shield(running.hang_up(spare=False))
+        await _over(running.hang_up(spare=False), left)
         raise
     finally:
         running.leave()
     if outcome.broken and outcome.runs_on:
-        fate = await asyncio.shield(running.hang_up(spare=False))
+        fate = await _over(running.hang_up(spare=False), left)
         raise ExecBroken(fate.after(outcome.broken))
     return _completed(collector, outcome)
+
+
+async def _over(hang_up: Coroutine[Any, Any, Fate], left: Callable[[], None]) -> Fate:
+    fate = await asyncio.shield(hang_up)
+    if fate is Fate.UNKNOWN:
+        left()
+    return fate
 
 
 async def _started(executor: Executor, pod: PodRef, command: Command, sink: _Collector) -> Exec:

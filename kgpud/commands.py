@@ -1,12 +1,14 @@
 """The REST API's commands in the pods: known while they run, so that none outlives its time limit.
 
-Whoever started one ends it. If that daemon was killed, the next one does.
+Whoever started one ends it, and asks again where its pod can't be reached. If that daemon was
+killed, the next one does.
 """
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -30,6 +32,18 @@ _RETRY_SECONDS = 5.0
 _AT_ONCE = 8
 
 
+@dataclass
+class Noted:
+    """What a command is started with, and whether it may run on though it is given up."""
+
+    executor: Executor
+    runs_on: bool = False
+
+    def left(self) -> None:
+        """Take note that nobody could be asked to end it."""
+        self.runs_on = True
+
+
 class Commands:
     """Writes down what runs, behind its back. `run` must run meanwhile, `finish` comes last."""
 
@@ -42,30 +56,39 @@ class Commands:
         self._ended: set[str] = set()
         self._wanted = asyncio.Event()
         self._limit = asyncio.Semaphore(_AT_ONCE)
+        self._tasks: asyncio.TaskGroup | None = None
 
     @contextmanager
-    def noted(self, pod_id: str, seconds: int) -> Iterator[Executor]:
+    def noted(self, pod_id: str, seconds: int) -> Iterator[Noted]:
         """Yield what a command of so many seconds is to be started with in the block."""
         name = secrets.token_hex(8)
+        noted = Noted(self._executor.of(name))
         self._begun[name] = RunningCommand(name, pod_id, seconds)
         self._wanted.set()
         try:
-            yield self._executor.of(name)
+            yield noted
         finally:
-            if self._begun.pop(name, None) is None:
+            if noted.runs_on:
+                self._keep_asking(RunningCommand(name, pod_id, 0))
+            elif self._begun.pop(name, None) is None:
                 self._ended.add(name)
                 self._wanted.set()
+
+    def _keep_asking(self, command: RunningCommand) -> None:
+        if self._tasks:  # else its row is another daemon's business
+            self._tasks.create_task(self._outlive(command))
 
     async def run(self) -> None:
         """End what a daemon before us left, and write what begins and ends. Never returns."""
         left = await self._patiently(self._every)
         async with asyncio.TaskGroup() as tasks:
-            for command in left:
-                tasks.create_task(self._outlive(command))
-            while True:
-                await self._wanted.wait()
-                await self._clock.sleep(_GATHER_SECONDS)
-                await self._patiently(self._flush)
+            self._tasks = tasks
+            try:
+                for command in left:
+                    self._keep_asking(command)
+                await self._write()
+            finally:
+                self._tasks = None
 
     async def finish(self) -> None:
         """Write what is waiting, for the last time."""
@@ -74,6 +97,12 @@ class Commands:
         except StoreUnavailable as error:
             # The next daemon looks for what is over, and finds nothing.
             log.warning("commands.unsaved", error=str(error))
+
+    async def _write(self) -> None:
+        while True:
+            await self._wanted.wait()
+            await self._clock.sleep(_GATHER_SECONDS)
+            await self._patiently(self._flush)
 
     async def _flush(self) -> None:
         """Write what is waiting. Raises StoreUnavailable; then it still waits."""
@@ -105,7 +134,7 @@ class Commands:
                 await self._clock.sleep(_RETRY_SECONDS)
 
     async def _outlive(self, command: RunningCommand) -> None:
-        """End one of before us when its daemon would, which may be alive, as after a reload."""
+        """End one that is left: of before us when its daemon would, which may be alive yet."""
         await self._clock.sleep(command.seconds)
         while (fate := await self._hang_up(command)) is Fate.UNKNOWN:
             await self._clock.sleep(_RETRY_SECONDS)

@@ -7,6 +7,7 @@ import pytest
 
 from gateway import capture
 from gateway.capture import Completed
+from gateway.executor import Executor
 from gateway.outcome import ExecBroken, ExecRefused
 
 from .fake_api import POD, SUCCESS, Call, FakeApi, eventually, failure, serving
@@ -171,3 +172,21 @@ async def test_a_refusal_is_an_exception() -> None:
 async def test_what_cannot_be_handed_over_is_refused(word: str) -> None:
     with pytest.raises(ExecRefused):
         await capture.run(FakeApi().executor, POD, [word], output_limit=1, timeout=1)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_whoever_started_it_is_told_if_it_may_run_on(answers: bool) -> None:
+    async def script(call: Call) -> None:
+        if not call.is_hangup:
+            call.upgrade()
+            await call.gone()
+        elif answers:
+            call.hung_up()
+
+    told: list[str] = []
+    async with serving(script) as api:
+        executor = Executor(api, beside_seconds=5 if answers else 0.1)
+        given: dict[str, Any] = {"output_limit": 9, "timeout": 0.05}
+        ran = await capture.run(executor, POD, ["x"], left=lambda: told.append("left"), **given)
+        assert ran.timed_out
+    assert told == ([] if answers else ["left"])

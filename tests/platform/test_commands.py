@@ -121,6 +121,17 @@ async def most_pages(db: Database, number: int) -> None:
         await tx.rows(f"PRAGMA max_page_count = {number}")
 
 
+@pytest.mark.parametrize("words", [[b"ended", b"gone"]])
+async def test_one_that_nobody_could_be_asked_to_end_is_ended_later(house: House) -> None:
+    async with house.daemon() as service, asyncio.timeout(20):
+        await house.settled()
+        with service.noted(POD, 60) as noted:
+            noted.left()
+        while len(house.api.calls) < 2:
+            await house.settled()
+        assert await house.settled() == []
+
+
 async def test_a_full_disk_loses_none(house: House) -> None:
     async with house.daemon() as service:
         with ExitStack() as many:

@@ -31,15 +31,16 @@ async def exec_command(call: Call[Exec]) -> Completed:
     try:
         with (
             services.execs.taken(call.pod_id),
-            services.commands.noted(call.pod_id, body.timeout_seconds) as executor,
+            services.commands.noted(call.pod_id, body.timeout_seconds) as noted,
         ):
             done = await capture.run(
-                executor,
+                noted.executor,
                 pod,
                 body.cmd,
                 stdin=body.input,
                 output_limit=OUTPUT_LIMIT,
                 timeout=body.timeout_seconds,
+                left=noted.left,
             )
     except ExecUnreachable as error:
         raise UserError(Code.CLUSTER_UNREACHABLE, str(error)) from error
