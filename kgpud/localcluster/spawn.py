@@ -9,8 +9,7 @@ import os
 import signal
 import stat
 import termios
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from kgpud.localcluster import syscalls
 
@@ -23,8 +22,7 @@ class SpawnError(Exception):
     """The command can't be started; the text is what runc says after `exec failed: `."""
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(NamedTuple):
     """A running command: its pid outside the pod, and the terminal's master if it has one."""
 
     pid: int
