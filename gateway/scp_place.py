@@ -1,5 +1,6 @@
 """Where the pod's side of an upload (scp-receive.sh) stands, and the words it hears and says."""
 
+import re
 from dataclasses import dataclass
 
 from gateway.scp_records import Times
@@ -8,6 +9,9 @@ from gateway.scp_records import Times
 _SPECIAL = 0o7000
 # scp-receive.sh cuts a listing here.
 MAX_LISTING = 1024 * 1024
+# What is read at once, in some milliseconds.
+_MOST_LISTED = 20_000
+_LISTED = re.compile(rb"([fdl])([0-7]{1,4}) (.+)", re.DOTALL)
 
 # What is already in a folder, by path: `f` or `d`, and the mode.
 Known = dict[bytes, tuple[bytes, int]]
@@ -55,12 +59,12 @@ def read_listing(listing: bytes, *, preserve: bool) -> Known | None:
 
     tar goes through links to folders, too, but doesn't set their times.
     """
-    records = [record for record in listing.split(b"\0") if record]
-    plain = b"fd" if preserve else b"fdl"
-    if not all(record[:1] in plain for record in records) or len(listing) >= MAX_LISTING:
+    if len(listing) >= MAX_LISTING or listing.count(b"\0") > _MOST_LISTED:
         return None
     known = {}
-    for record in records:
-        mode, _, path = record[1:].partition(b" ")
-        known[path] = record[:1].replace(b"l", b"d"), int(mode, 8)
+    for record in filter(None, listing.split(b"\0")):
+        match = _LISTED.fullmatch(record)
+        if match is None or (preserve and match[1] == b"l"):
+            return None
+        known[match[3]] = match[1].replace(b"l", b"d"), int(match[2], 8)
     return known

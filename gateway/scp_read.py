@@ -11,6 +11,10 @@ from gateway.scp_records import Entry, Times
 
 _MAX_RECORD = 64 * 1024
 _MAX_NAME = 64 * 1024
+# GNU tar writes half a dozen lines.
+_MOST_LINES, _MOST_DIGITS = 64, 9
+# Of a file or folder, without its path. Linux has 255 bytes, some filesystems more.
+_LONGEST_NAME = 1023
 # What else a pax header may say of a file is nothing to scp.
 _HEARD = (b"path", b"size", b"mtime", b"atime")
 _MODE = 0o7777
@@ -126,7 +130,7 @@ class Reader:
             )
         except (ValueError, IndexError):
             raise Broken from None
-        if size < 0:
+        if size < 0 or len(words[4]) > _LONGEST_NAME:
             raise Broken
         yield opened
         if not folder:
@@ -247,18 +251,24 @@ class _Member:
 
 def _pax(body: bytes) -> dict[bytes, bytes]:
     """Read the lines of a pax header: length, blank, key=value, newline (POSIX, pax)."""
-    said = {}
-    while body:
-        digits, _, _ = body.partition(b" ")
+    said: dict[bytes, bytes] = {}
+    at = 0
+    for _ in range(_MOST_LINES):
+        if at == len(body):
+            return said
+        digits, _, _ = body[at : at + _MOST_DIGITS].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
-        if not 0 < length <= len(body):
-            raise Broken
-        key, _, value = body[len(digits) + 1 : length - 1].partition(b"=")
+        if not 0 < length <= len(body) - at:
+            break
+        key, _, value = body[at + len(digits) + 1 : at + length - 1].partition(b"=")
         if key in _HEARD:
             said[key] = value
-        body = body[length:]
-    return said
+        at += length
+    raise Broken
 
 
 def _last(path: bytes) -> bytes:
-    return path.rpartition(b"/")[2]
+    name = path.rpartition(b"/")[2]
+    if len(name) > _LONGEST_NAME:
+        raise Broken
+    return name

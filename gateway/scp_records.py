@@ -63,7 +63,7 @@ class Outbox:
 
 def warning(text: bytes) -> bytes:
     """Spell an error that doesn't end the conversation (it does where the reader decides so)."""
-    return b"\x01scp: " + text.replace(b"\n", b"\\^J")[: MAX_LINE - 16] + b"\n"
+    return b"\x01scp: " + text[:MAX_LINE].replace(b"\n", b"\\^J")[: MAX_LINE - 16] + b"\n"
 
 
 def times_line(times: Times) -> bytes:

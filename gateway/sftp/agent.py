@@ -107,6 +107,8 @@ class Talk:
 
 # A complaint names paths, and each may have 4 KiB.
 _MAX_ENDING = 64 * 1024
+# dd says two of its records, before or after.
+_MOST_LINES = 16
 
 
 def _begin_of(mark: bytes, data: bytes) -> int:
@@ -138,7 +140,8 @@ def explain(complaint: bytes) -> tuple[Status, str]:
 
     The reason is what stands after the last colon of a line; names before it may hold anything.
     """
-    lines = [text for text in complaint.splitlines() if text.strip() and b" records " not in text]
+    told = complaint.splitlines()[:_MOST_LINES]
+    lines = [text for text in told if text.strip() and b" records " not in text]
     reasons = [text.rpartition(b": ")[2].strip() for text in lines]
     for reason in reasons:
         if reason in _MEANINGS:

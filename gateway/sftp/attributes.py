@@ -11,6 +11,8 @@ _SIZE, _OWNER, _MODE, _TIMES, _EXTENDED = 1, 2, 4, 8, 0x80000000
 _UINT32 = 0xFFFFFFFF
 _UINT64 = 0xFFFFFFFFFFFFFFFF
 _HALF_A_YEAR = 182 * 86400  # past it, `ls -l` shows the year for the time of day
+# Some filesystems keep 64 bits of seconds, and anybody can set them all.
+_YEAR_1, _YEAR_9999 = -62_135_596_800, 253_402_300_799
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Entry:
         about = self.attributes
         mode, size, when = about.mode or 0, about.size or 0, (about.times or (0, 0))[1]
         recent = now - _HALF_A_YEAR < when <= now
+        when = min(max(when, _YEAR_1), _YEAR_9999)
         shown = time.strftime("%b %e %H:%M" if recent else "%b %e  %Y", time.gmtime(when))
         kind = stat.filemode(mode).encode()
         words = (kind, self.links, self.user, self.group, size, shown.encode(), self.name)

@@ -96,7 +96,7 @@ class Engine:
         elif event.code:
             raise Unfit(event.complaint.decode(errors="replace"))
         else:
-            self._operations = Operations(int(self._hello, 8), self._talk.mark)
+            self._operations = Operations(_mask(self._hello), self._talk.mark)
 
     def go_on(self) -> None:
         """Begin what has come, up to the limits; what is sent makes room for more."""
@@ -135,3 +135,10 @@ class Engine:
             job = self._waiting.popleft()
             self._sent.append(job)
             self.lines += job.line()
+
+
+def _mask(hello: bytes) -> int:
+    try:
+        return int(hello, 8)
+    except ValueError:
+        raise agent.Broken("a greeting that is no umask") from None

@@ -1,5 +1,6 @@
 """What the agent says about files, read: attributes, and a folder's names with theirs."""
 
+import re
 import time
 from itertools import islice
 
@@ -93,4 +94,6 @@ def _entry(record: bytes) -> Entry:
 def _attributes(words: list[bytes]) -> Attributes:
     mode, *numbers = words[:6]
     size, uid, gid, atime, mtime = map(int, numbers)
+    if not re.fullmatch(rb"[0-9a-f]{1,8}", mode):
+        raise ValueError("that is no mode")
     return Attributes(size, (uid, gid), int(mode, 16), (atime, mtime))

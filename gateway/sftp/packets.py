@@ -244,8 +244,8 @@ def attrs(request_id: int, about: Attributes) -> bytes:
 
 
 def numbers(request_id: int, values: Iterable[int]) -> bytes:
-    """Write the answer to an extension that returns 64-bit numbers."""
-    body = b"".join(struct.pack(">Q", value) for value in values)
+    """Write the answer to an extension that returns 64-bit numbers, each clamped to that."""
+    body = b"".join(struct.pack(">Q", min(max(value, 0), 2**64 - 1)) for value in values)
     return _answer(Kind.EXTENDED_REPLY, request_id, body)
 
 

@@ -32,6 +32,12 @@ def header(info: tarfile.TarInfo, spelling: Spelling = tarfile.GNU_FORMAT) -> by
     return info.tobuf(spelling, "utf-8", "surrogateescape")
 
 
+def pax(body: bytes) -> bytes:
+    """Spell what a file's header says of the next one."""
+    said = header(member(b"x", len(body), kind=tarfile.XHDTYPE))
+    return said + body + bytes(-len(body) % 512)
+
+
 def archive(files: dict[bytes, bytes], spelling: Spelling, top: bytes = b"") -> bytes:
     """Spell an archive of files, or of a folder with them."""
     said = header(member(top, 0, kind=tarfile.DIRTYPE), spelling) if top else b""
@@ -168,11 +174,23 @@ def test_a_time_before_1970() -> None:
 
 
 @pytest.mark.parametrize(
-    "record", [b"F81a4 -5 1 1 x\0abcdefgh", b"Fzz 1 1 1 x\0", b"F1 1 1\0", b"?\0"]
+    "record",
+    [
+        *(b"F81a4 -5 1 1 x\0abcdefgh", b"Fzz 1 1 1 x\0", b"F1 1 1\0", b"?\0"),
+        *(b"F1 %s 1 1 x\0" % (b"9" * 5000), b"F1 1 1 1 %s\0" % (b"\n" * 1024)),
+        # Names that none has, and headers that would keep everybody waiting.
+        b"f\0" + header(member(b"d/" + b"n" * 1024, 0)),
+        *(b"f\0" + pax(body) for body in (b"9" * 5000, b"0 ", b"7 a=b\n", b"4 a=" * 65)),
+    ],
 )
 def test_a_record_that_lies(record: bytes) -> None:
     with pytest.raises(Broken):
         read(record, [])
+
+
+def test_a_header_of_as_many_lines_as_any_has() -> None:
+    stream = b"f\0" + pax(b"11 path=ab\n" + b"6 a=b\n" * 62) + header(member(b"x", 0))
+    assert read(stream, [])[0] == Opened(Entry(False, 0o644, 0, b"ab"), Times(5, 5))
 
 
 def test_a_file_that_shrank_is_no_success() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.scp import ScpCommand
-from gateway.scp_place import Place
+from gateway.scp_place import Place, read_listing
 from gateway.scp_receive import Receiving
 from gateway.scp_records import MAX_LINE, STEPS, Outbox
 from gateway.scp_send import Sending
@@ -99,6 +99,19 @@ def test_a_listing_without_an_end() -> None:
         talk.from_pod((b"f644 " + b"x" * 2000 + b"\0") * 500)
         shares(talk, lambda: 0)
     assert talk.exit_code == 1
+
+
+@pytest.mark.parametrize("mode", [b"9", b"", b"-1", b"7" * 5000])
+def test_a_listing_that_lies_is_not_trusted(mode: bytes) -> None:
+    assert read_listing(b"f644 x\0d%s y\0" % mode, preserve=False) is None
+
+
+def test_a_listing_of_more_than_can_be_read_at_once() -> None:
+    names = [b"f644 %d\0" % number for number in range(20_001)]
+    known = read_listing(b"".join(names[1:]), preserve=True)
+    assert known is not None
+    assert (len(known), known[b"7"]) == (20_000, (b"f", 0o644))
+    assert read_listing(b"".join(names), preserve=True) is None
 
 
 def test_an_end_waits_for_what_came_before() -> None:

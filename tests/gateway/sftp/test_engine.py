@@ -195,6 +195,11 @@ def test_an_agent_that_talks_nonsense() -> None:
     engine, agent = greeted()
     with pytest.raises(Broken):
         engine.hear(b"out of the blue" + bytes(40))
+    for mask in (b"what\n", b"", b"9" * 60):
+        engine, agent = Engine(), Scripted()
+        lines(engine, agent)
+        with pytest.raises(Broken):
+            engine.hear(agent.say(mask))
 
 
 def test_an_image_that_lacks_what_the_agent_needs() -> None:
@@ -410,15 +415,38 @@ def test_a_handle_that_is_guessed_before_it_is_told() -> None:
     assert [kind for kind, _, _ in answers(engine)] == [HANDLE, STATUS]
 
 
-def test_a_listing_that_makes_no_sense() -> None:
+def listed(record: bytes) -> tuple[int, bytes]:
+    """Return the answer to READDIR in a folder of which the agent says so much."""
     engine, agent = greeted()
     engine.receive(packet(OPENDIR, 1, b"x"))
     lines(engine, agent)
-    engine.hear(agent.say(agent.mark + b"a b c d e f g h i ./x\n"))
+    engine.hear(agent.say(agent.mark + record))
     [(kind, _, body)] = answers(engine)
     assert kind == HANDLE
     engine.receive(packet(READDIR, 2, body[4:]))
-    assert [kind for kind, _, _ in answers(engine)] == [STATUS]
+    [(kind, _, body)] = answers(engine)
+    return kind, body
+
+
+@pytest.mark.parametrize("words", [b"a b c d e f", b"-1 1 0 0 1 1", b"1ffffffff 1 0 0 1 1"])
+def test_a_listing_that_makes_no_sense(words: bytes) -> None:
+    assert listed(words + b" 1 a a ./x\n")[0] == STATUS
+
+
+@pytest.mark.parametrize("when", [-(2**63), 2**63 - 1, 2**99])
+def test_a_time_that_no_calendar_has(when: int) -> None:
+    """Some filesystems keep it, and anybody can set it."""
+    kind, body = listed(b"81a4 1 0 0 1 %d 1 a a ./x\n" % when)
+    assert (kind, (b" 9999 x" if when > 0 else b" 1 x") in body) == (NAME, True)
+
+
+@pytest.mark.parametrize("count", [b"-1", b"9" * 30])
+def test_a_disk_whose_size_makes_no_sense(count: bytes) -> None:
+    engine, agent = greeted()
+    engine.receive(packet(EXTENDED, 1, b"statvfs@openssh.com", b"x"))
+    lines(engine, agent)
+    engine.hear(agent.say(b"%s 1 2 3 4 5 6 ab 255\n" % count))
+    assert len(answers(engine)) == 1
 
 
 def test_names_are_quoted() -> None:
