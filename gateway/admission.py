@@ -86,7 +86,6 @@ class Visit:
     began: float
     attempts: int = 0
     key: str | None = None
-    sessions: int = 0
     promising: bool = False
     displaced: bool = False
     over: bool = False
@@ -96,6 +95,27 @@ class Visit:
     def payers(self) -> list[str]:
         """Whose accounts its connection and its sessions are on."""
         return [name for name in (self.key, self.source) if name is not None]
+
+
+@dataclass(eq=False)
+class Place:
+    """A session's place among those of its key and of its source, until nobody holds it.
+
+    Its channel does, and its life, which may have to end a command after the client has left.
+    """
+
+    give_up: Callable[[], None]
+    holders: int = 1
+
+    def hold(self) -> None:
+        """Keep it, too."""
+        self.holders += 1
+
+    def release(self) -> None:
+        """Need it no more."""
+        self.holders -= 1
+        if not self.holders:
+            self.give_up()
 
 
 class Admission:
@@ -174,30 +194,22 @@ class Admission:
             self._record.welcome(visit.source, self._now())
         return None
 
-    def open_session(self, visit: Visit) -> str | None:
-        """Count a session in. Return why there may be no more, if so."""
+    def open_session(self, visit: Visit) -> Place | str:
+        """Return a new session's place, or why there may be no more."""
         limits = self.limits
         assert visit.key is not None
         if self._sessions[visit.key] >= limits.sessions_per_key:
             return f"at most {limits.sessions_per_key} sessions with one key"
         if visit.source and self._sessions[visit.source] >= limits.sessions_per_source:
             return f"at most {limits.sessions_per_source} sessions from one address"
-        visit.sessions += 1
-        self._sessions.update(visit.payers)
-        return None
-
-    def close_session(self, visit: Visit) -> None:
-        """Count a session out."""
-        if visit.sessions:
-            visit.sessions -= 1
-            _take(self._sessions, visit.payers)
+        payers = visit.payers
+        self._sessions.update(payers)
+        return Place(lambda: _take(self._sessions, payers))
 
     def leave(self, visit: Visit) -> str | None:
         """End a visit; only the first call counts. Return a source that is shut out from now on."""
         if visit.over:
             return None
-        while visit.sessions:
-            self.close_session(visit)
         visit.over = True
         _take(self._connections, visit.payers)
         if visit.key is not None and visit.key not in self._connections:

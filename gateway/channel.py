@@ -9,6 +9,7 @@ import re
 import asyncssh
 from asyncssh.packet import SSHPacket, UInt32
 
+from gateway.admission import Place
 from gateway.flow import Flow, Sender
 
 # What sshd's AcceptEnv has on Debian, and what terminals send besides.
@@ -20,8 +21,11 @@ _MAX_VARIABLES = 64
 class Channel(Flow):
     """One session channel: any command, few variables, the exit status last, no forwarding."""
 
-    def __init__(self, connection: asyncssh.SSHServerConnection, sender: Sender) -> None:
+    def __init__(
+        self, connection: asyncssh.SSHServerConnection, sender: Sender, place: Place
+    ) -> None:
         super().__init__(connection, sender)
+        self.place = place
         self.accepted_environment: dict[str, str] = {}
         self._exit_status: int | None = None
         self.reader_left = False

@@ -24,8 +24,9 @@ from asyncssh.misc import OptExcInfo
 from asyncssh.packet import Boolean, NameList, PacketDecodeError, SSHPacket, String
 
 from gateway import algorithms, keys, userauth
-from gateway.admission import Admission, Visit
+from gateway.admission import Admission, Place, Visit
 from gateway.buffers import Buffers
+from gateway.channel import Channel
 from gateway.fastpath import FastPath
 from gateway.protocols import Core, Route
 from gateway.turns import Turns
@@ -92,12 +93,14 @@ class Connection(FastPath):
 
     def remove_channel(self, recv_chan: int) -> None:
         """Count a channel out."""
+        channel = self._channels[recv_chan]
+        assert isinstance(channel, Channel)
         super().remove_channel(recv_chan)
-        self._admission.close_session(self._visit)
+        channel.place.release()
         self._hang_up_if_dismissed()
 
-    def open_session(self) -> str | None:
-        """Count a session in; return why there may be no more, if so."""
+    def open_session(self) -> Place | str:
+        """Return a new session's place, or why there may be no more."""
         if self._dismissal:
             return self._dismissal
         if self.channel_count >= MAX_SESSIONS:

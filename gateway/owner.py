@@ -34,10 +34,11 @@ class Owner(asyncssh.SSHServer):
         """Open a session channel, while there may be one more."""
         if self._connection.route is None:
             return False
-        full = self._connection.open_session()
-        if full:
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, full)
-        return Channel(self._connection, self._connection), self._make_session(self._connection)
+        place = self._connection.open_session()
+        if isinstance(place, str):
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, place)
+        channel = Channel(self._connection, self._connection, place)
+        return channel, self._make_session(self._connection)
 
     def connection_requested(self, *_: object) -> NoReturn:
         """Refuse -L, -D and -W."""

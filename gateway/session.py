@@ -101,7 +101,14 @@ class Session(asyncssh.SSHServerSession[bytes]):
         environment = dict(self.channel.accepted_environment)
         connection = self.connection.variables
         self.request = replace(self.request, environment=environment, connection=connection)
-        self._tasks.create_task(self._live(self), name=f"session-{self.name}")
+        self._tasks.create_task(self._lived(), name=f"session-{self.name}")
+        self.channel.place.hold()
+
+    async def _lived(self) -> None:
+        try:
+            await self._live(self)
+        finally:
+            self.channel.place.release()
 
     # Bytes from the client.
 

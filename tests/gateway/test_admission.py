@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission import Admission, Limits, Pace, Refusal, Visit
+from gateway.admission import Admission, Limits, Pace, Place, Refusal, Visit
 from gateway.penalties import Penalties, Record, source
 
 HERE, THERE = "192.0.2.1", "198.51.100.7"
@@ -57,6 +57,17 @@ def test_the_chance_of_a_drop_grows_from_the_rate_to_all(clock: Clock, waiting: 
     assert admission.arrive(HERE) is Refusal.STARTUPS
     chance[0] = percent / 100 + 0.001
     assert isinstance(admission.arrive(HERE), Visit) == (percent < 100)
+
+
+def release(places: list[Place]) -> None:
+    for place in places:
+        place.release()
+
+
+def refused(admission: Admission, visit: Visit) -> str | None:
+    """Open a session for good; return why not, if so."""
+    place = admission.open_session(visit)
+    return place if isinstance(place, str) else None
 
 
 def test_who_logged_in_or_left_makes_room(clock: Clock) -> None:
@@ -223,7 +234,7 @@ def test_exempt_networks_know_neither_penalties_nor_shares(clock: Clock) -> None
             assert fail(admission, address) is None
         for _ in range(3):
             visit = log_in(admission, address)
-            assert [admission.open_session(visit) for _ in range(2)] == [None, None]
+            assert [refused(admission, visit) for _ in range(2)] == [None, None]
     come(admission, "192.0.3.1")
     assert admission.arrive("192.0.3.1") is Refusal.SOURCE_STARTUPS
 
@@ -234,22 +245,28 @@ def test_limits_per_key_whatever_the_address(clock: Clock) -> None:
     third = come(admission, THERE)
     assert admission.log_in(third, "k") == "at most 2 connections with one key"
     assert admission.log_in(third, "other") is None
-    assert [admission.open_session(v) for v in (one, one, two)] == [None] * 3
+    places = [admission.open_session(v) for v in (one, one, two)]
     assert admission.open_session(two) == "at most 3 sessions with one key"
-    assert admission.open_session(third) is None
-    admission.close_session(one)
-    assert admission.open_session(two) is None
-    admission.leave(two)
-    assert [admission.open_session(one) for _ in range(2)] == [None] * 2
-    assert admission.open_session(one) is not None
+    assert refused(admission, third) is None
+    for place in places[:2]:
+        assert isinstance(place, Place)
+        # Its channel has it, and its life.
+        place.hold()
+        place.release()
+        assert refused(admission, two) is not None
+        # Its command was ended after its client had left.
+        admission.leave(one)
+        assert refused(admission, two) is not None
+        place.release()
+        assert refused(admission, two) is None
 
 
 def test_limits_per_source_whatever_the_key(clock: Clock) -> None:
     admission = Admission(Limits(sessions_per_source=2), clock)
     one, two = log_in(admission, key="k"), log_in(admission, key="l")
-    assert [admission.open_session(v) for v in (one, two)] == [None] * 2
+    assert [refused(admission, v) for v in (one, two)] == [None] * 2
     assert admission.open_session(two) == "at most 2 sessions from one address"
-    assert admission.open_session(log_in(admission, THERE)) is None
+    assert refused(admission, log_in(admission, THERE)) is None
 
 
 def test_attempts_are_counted_per_connection(clock: Clock) -> None:
@@ -314,6 +331,7 @@ def test_counts_come_back_to_nothing(steps: list[tuple[str, int, int]]) -> None:
     limits = Limits(penalties=NO_PENALTIES)
     admission = Admission(limits, clock)
     visits: list[Visit] = []
+    places: list[Place] = []
     for action, which, other in steps:
         visit = visits[which % len(visits)] if visits else None
         if action == "come":
@@ -325,13 +343,17 @@ def test_counts_come_back_to_nothing(steps: list[tuple[str, int, int]]) -> None:
         elif action == "log_in" and visit.key is None and not visit.over:
             admission.log_in(visit, f"k{other}")
         elif action == "open" and visit.key is not None and not visit.over:
-            admission.open_session(visit)
+            place = admission.open_session(visit)
+            assert isinstance(place, Place)
+            places.append(place)
         elif action == "close":
-            admission.close_session(visit)
+            release(places[-1:])
+            del places[-1:]
         elif action.startswith("leave"):
             admission.leave(visit)
     for visit in visits:
         admission.leave(visit)
+    release(places)
     assert admission._starting == {True: 0, False: 0}
     assert not admission._connections
     assert not admission._sessions

@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 from gateway.admission import Admission, Limits, Visit
 from gateway.listener import Listener
 from gateway.penalties import Penalties
+from gateway.protocols import SessionClosed
 
-from .doors import Door, Key, asking, door, make_key, signed
+from .doors import Door, Key, Table, asking, door, make_key, signed
 from .fake_api import eventually
 from .raw_client import (
     CHANNEL_CONFIRMED,
@@ -143,6 +144,30 @@ async def test_sessions_and_connections_with_one_key(tmp_path: Path) -> None:
                     await again.send(signed(again, key))
                     if (await again.receive())[0] == USERAUTH_SUCCESS:
                         break
+
+
+async def test_a_session_counts_until_what_it_left_in_its_pod_is_ended(tmp_path: Path) -> None:
+    class Slow(Table):
+        ended = asyncio.Event()
+
+        async def closed(self, session: SessionClosed) -> None:
+            await self.ended.wait()
+            await super().closed(session)
+
+    async with door(tmp_path, Limits(sessions_per_key=1), Slow()) as front:
+        key = pinned(front)
+        async with RawClient.ready(front.port) as client:
+            await let_in(client, key)
+            await client.open_session()
+        await eventually(lambda: all(one.is_closed() for one in front.bastion._connections))
+        async with RawClient.ready(front.port) as again:
+            await let_in(again, key)
+            await again.send(session_open())
+            assert (await again.receive())[0] == CHANNEL_REFUSED
+            Slow.ended.set()
+            await eventually(lambda: front.core.closed_by)
+            await again.send(session_open())
+            assert (await again.receive())[0] == CHANNEL_CONFIRMED
 
 
 async def test_key_exchanges_wait_their_turn_and_all_get_it(tmp_path: Path) -> None:
