@@ -141,15 +141,15 @@ def remove_tree(path: Path) -> None:
     """
     here = os.open(path.parent, _FLAGS & ~os.O_NOFOLLOW)  # ours, whatever leads there
     try:
-        # Of each level, what it is and which of its folders are still there.
-        levels = [(os.fstat(here).st_ino, _without_files(here, [path.name]))]
+        # Of each level, what it is and what of it is still there.
+        levels = [(os.fstat(here).st_ino, _left_of(here, [path.name]))]
         while levels[0][1]:
             _inode, inside = levels[-1]
             if inside:
                 here = _exchange(here, _opened(here, inside[-1]))
                 with os.scandir(here) as found:
-                    folders = _without_files(here, (entry.name for entry in found))
-                levels.append((os.fstat(here).st_ino, folders))
+                    left = _left_of(here, (entry.name for entry in found))
+                levels.append((os.fstat(here).st_ino, left))
             else:
                 levels.pop()
                 here = _exchange(here, os.open("..", _FLAGS, dir_fd=here))
@@ -161,17 +161,24 @@ def remove_tree(path: Path) -> None:
         os.close(here)
 
 
-def _without_files(here: int, names: Iterable[str]) -> list[str]:
-    """Remove those of `names` that are no folders; return the others."""
-    left = []
-    for name in names:
+def _left_of(here: int, names: Iterable[str]) -> list[str]:
+    """Remove files, links and empty folders; return the folders that have something in them."""
+    return [name for name in names if not _removed(here, name)]
+
+
+def _removed(here: int, name: str) -> bool:
+    try:
+        os.unlink(name, dir_fd=here)
+    except FileNotFoundError:
+        return True
+    except IsADirectoryError:
         try:
-            os.unlink(name, dir_fd=here)
-        except IsADirectoryError:
-            left.append(name)
-        except FileNotFoundError:
-            pass
-    return left
+            os.rmdir(name, dir_fd=here)  # busy is what something is mounted on: we stay out
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+    return True
 
 
 def _opened(here: int, name: str) -> int:

@@ -91,6 +91,26 @@ def test_a_tree_goes_whatever_is_in_it_and_nothing_else_does(tmp_path: Path) -> 
     assert (keep.stat().st_mode & 0o777, list(keep.iterdir())) == (0o750, [keep / "inside"])
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user can't mount")
+def test_what_is_mounted_in_a_tree_stays(tmp_path: Path) -> None:
+    keep, inside = tmp_path / "keep", tmp_path / "tree/inside"
+    for folder in (keep, inside):
+        folder.mkdir(parents=True)
+    (keep / "file").write_text("x")
+    done = subprocess.run(["mount", "--bind", keep, inside], check=False, capture_output=True)
+    if done.returncode != 0:
+        pytest.skip("root can't mount here")
+    try:
+        with pytest.raises(OSError, match="busy"):
+            folders.remove_tree(tmp_path / "tree")
+    finally:
+        subprocess.run(["umount", inside], check=True)
+    assert (keep / "file").read_text() == "x"
+    folders.remove_tree(tmp_path / "tree")
+    assert list(tmp_path.iterdir()) == [keep]
+
+
 async def test_a_pod_that_cannot_be_removed_ends_no_other(
     as_nobody: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
