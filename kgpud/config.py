@@ -203,4 +203,4 @@ def _sentence(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
         "string_too_short": "must not be empty",
     }
     message = messages.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return f"{key}: {message}"
+    return f"{key}: {message.replace('Input should be', 'must be')}"

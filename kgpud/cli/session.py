@@ -16,7 +16,7 @@ from kgpud.cli.state import (
 )
 from kgpud.clock import rfc3339
 from kgpud.errors import Code, UserError
-from store import accounts, sessions
+from store import accounts, rentals, sessions
 from store.records import Session
 
 
@@ -51,6 +51,8 @@ def list_(
             account = await accounts.find(rx, email) if email else None
             if email and account is None:
                 raise UserError(Code.NOT_FOUND, f"there is no account {email}")
+            if pod_id and await rentals.get(rx, pod_id) is None:
+                raise UserError(Code.NOT_FOUND, f"there is no pod {pod_id}")
             return await sessions.newest(
                 rx,
                 limit,

@@ -4,16 +4,18 @@ from pathlib import Path
 
 import click
 
+from kgpud.catalog_settings import CREDITS_LIMIT
 from kgpud.cli.keeper import accounts, who
 from kgpud.cli.state import run, state_options
 
 _QUOTA = click.IntRange(0, 10_000)
+_AMOUNT = click.IntRange(-CREDITS_LIMIT, CREDITS_LIMIT)
 
 
 # Or a negative amount would be taken for options.
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("email")
-@click.argument("amount", type=int)
+@click.argument("amount", type=_AMOUNT)
 @click.option("--note", required=True, help="Why, for the ledger.")
 @click.option("--correction", is_flag=True, help="No top-up: it mends a mistake of ours.")
 @state_options

@@ -115,7 +115,7 @@ def response(
 
 def example(code: Code) -> dict[str, object]:
     """Return what an error with this code looks like."""
-    errors = [FieldError(field="gpu_count", message="Input should be less than or equal to 4")]
+    errors = [FieldError(field="gpu_count", message="must be less than or equal to 4")]
     fields = errors if code is Code.VALIDATION_FAILED else []
     problem = _problem(code, STATUS[code], "What a person should know.", fields, "9f86d081884c7d65")
     return problem.model_dump(exclude_none=True, mode="json")
@@ -196,9 +196,11 @@ def _field_error(detail: Any) -> FieldError:  # noqa: ANN401 - pydantic's ErrorD
         "string_type": "must be a text",
         "int_type": "must be a whole number",
         "list_type": "must be a list",
+        "too_short": "must not be empty",
         "dict_type": "must be a JSON object",
     }
-    return FieldError(field=_shown(path), message=messages.get(detail["type"], detail["msg"]))
+    message = messages.get(detail["type"], detail["msg"].replace("Input should be", "must be"))
+    return FieldError(field=_shown(path), message=message)
 
 
 def _shown(text: str) -> str:

@@ -68,7 +68,7 @@ def test_credit_gives_and_takes_back(kgpud: Kgpud) -> None:
     assert "below 0" in refused.stderr
     kgpud("user", "credit", "ada@example.org", "1", ok=False)
     huge = kgpud("user", "credit", "ada@example.org", str(10**30), "--note", "n", ok=False)
-    assert len(huge.stderr.splitlines()) == 1
+    assert "is not in the range" in huge.stderr
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,8 @@ def test_credit_gives_and_takes_back(kgpud: Kgpud) -> None:
         ("user", "show", "nobody@example.org"),
         ("user", "approve", "nobody@example.org"),
         ("user", "token", "nobody@example.org"),
+        ("session", "list", "--user", "nobody@example.org"),
+        ("session", "list", "--pod", "gpu-none-1-abcdef"),
         ("user", "credit", "nobody@example.org", "5", "--note", "n"),
         ("pod", "show", "gpu-none-1-abcdef"),
         ("pod", "release", "gpu-none-1-abcdef"),

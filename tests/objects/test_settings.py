@@ -13,9 +13,9 @@ from kgpud.config import ConfigError, load
     ("text", "problem"),
     [
         ('store = "s3"', 'objects.s3.bucket: is required where objects.store is "s3"'),
-        ('store = "r2"', "objects.store: Input should be 'folder', 's3' or 'none'"),
-        ("quota_gb = 0", "objects.quota_gb: Input should be greater than 0"),
-        ("part_mib = 4", "objects.part_mib: Input should be greater than or equal to 5"),
+        ('store = "r2"', "objects.store: must be 'folder', 's3' or 'none'"),
+        ("quota_gb = 0", "objects.quota_gb: must be greater than 0"),
+        ("part_mib = 4", "objects.part_mib: must be greater than or equal to 5"),
         ('[objects.folder]\npath = "data"', "objects.folder.path: must be an absolute path"),
         (
             '[objects.s3]\nendpoint = "https://h/bucket"',
