@@ -20,6 +20,7 @@ from kgpud.life_settings import Life
 from kgpud.nodeloss import NodeLoss
 from kgpud.reasons import NODE_LOST, POD_LOST
 from kgpud.rentals import Rentals
+from kgpud.samecluster import SameCluster
 from kgpud.starting import CREATE_DEADLINE_MS, INTERRUPTED, Starting
 from store import rentals as rows
 from store.db import Database, StoreUnavailable
@@ -71,6 +72,7 @@ class Reconcile:
         self._node_loss = NodeLoss(db, clock, view, rentals, self._placement)
         self._starting = Starting(db, clock, cluster, rentals, life)
         self._adopting = Adopting(db, clock)
+        self._same = SameCluster(db, cluster)
         # The pods whose news are being taken, and are not in the view yet.
         self._arriving: frozenset[str] = frozenset()
         self._pods_applied = asyncio.Event()
@@ -130,6 +132,7 @@ class Reconcile:
         return passed >= self._settled_at
 
     async def _list(self) -> Listing[_Seen]:
+        await self._patiently(self._same.check)
         return await self._cluster.read_pods(self._see)
 
     def _see(self, item: Object, *, deleted: bool = False) -> _Seen:

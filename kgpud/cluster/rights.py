@@ -25,5 +25,6 @@ RIGHTS = (
     # Not get or list, which the daemon has no use for. (Who may make pods can read them in a pod.)
     Right("secrets", ("create", "delete", "patch"), "in-pod tokens reach pods through Secrets"),
     Right("events", ("list",), "an image that is still being pulled gets more time"),
+    Right("namespaces", ("get",), "another cluster's lack of pods must not end rentals"),
     Right("nodes", ("list", "watch"), "the menu is what nodes have", everywhere=True),
 )

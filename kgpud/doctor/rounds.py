@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.outcome import ExecBroken, ExecRefused
 from kgpud.cluster.errors import ClusterError
-from kgpud.doctor import canaries, fleet, front, house, inside, network, objects, server
+from kgpud.doctor import canaries, fleet, front, house, inside, network, objects, same, server
 from kgpud.doctor.findings import Finding, Verdict, fail, skip
 from kgpud.doctor.patient import Patient
 
@@ -30,6 +30,7 @@ HOUSE = (
 )
 CLUSTER = (
     Check("rights", server.rights, 60),
+    Check("same cluster", same.cluster, 15),
     Check("nodes", fleet.nodes, 60),
     Check("default image", fleet.image, 5),
 )

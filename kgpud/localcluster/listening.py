@@ -48,7 +48,7 @@ async def listening(
     """Serve on `listener` and write `state/kubeconfig`; yields the line that says so."""
     secret_path = secrets.token_urlsafe(32)
     runner = web.AppRunner(
-        application(cluster, tokens, secret_path, execs),
+        application(cluster, state, tokens, secret_path, execs),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_DRAIN_SECONDS,

@@ -3,6 +3,8 @@
 import base64
 import copy
 import secrets
+import uuid
+from pathlib import Path
 
 from kgpud.localcluster import auth, owners, rbac
 from kgpud.localcluster.cluster import Cluster, mark_deleted
@@ -23,13 +25,17 @@ class Storage:
         self._tokens = tokens
         self.registry: Registry = cluster.registry
 
-    def begin(self) -> None:
-        """Store the namespaces and roles that every cluster begins with."""
+    def begin(self, state: Path) -> None:
+        """Store the namespaces and roles that every cluster begins with.
+
+        The namespaces keep their uids over restarts: by them a cluster is known again.
+        """
         for name in _FIRST_NAMESPACES:
             metadata: Document = {"name": name, "labels": {"kubernetes.io/metadata.name": name}}
             namespace = {"kind": "Namespace", "apiVersion": "v1", "metadata": metadata}
             rest = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
-            self._create_namespace({**namespace, **rest})
+            stored = self._create_namespace({**namespace, **rest})
+            stored["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{state}#{name}"))
         rbac.store_first_roles(self.registry)
 
     def require_namespace(self, kind: Kind, metadata: Document) -> None:

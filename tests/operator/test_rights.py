@@ -81,6 +81,7 @@ USES: dict[tuple[str, str], Callable[[Cluster], Awaitable[object]]] = {
     ("secrets", "create"): lambda cluster: cluster.create_secret(SECRET),
     ("secrets", "delete"): lambda cluster: cluster.delete_secret("s"),
     ("secrets", "patch"): lambda cluster: cluster.patch_secret("s", {"metadata": {}}),
+    ("namespaces", "get"): lambda cluster: cluster._request("GET", "/api/v1/namespaces/kgpu"),
     ("events", "list"): lambda cluster: cluster.pod_events("stays"),
     ("nodes", "list"): lambda cluster: cluster.list_nodes(),
     ("nodes", "watch"): lambda cluster: first(cluster.watch_nodes("1")),

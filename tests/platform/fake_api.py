@@ -48,6 +48,7 @@ class FakeApi:
             "secrets": {},
             "nodes": {},
             "events": {},
+            "namespaces": {"kgpu": {"metadata": {"name": "kgpu", "uid": "uid-of-a-cluster"}}},
         }
         self._clock = clock
         self.log: list[tuple[str, str]] = []
@@ -57,6 +58,7 @@ class FakeApi:
         self.tells_events = asyncio.Event()
         self.tells_events.set()
         self.schedules = True
+        self.hides_namespaces = False
         self.landed: set[str] = set()
         self._late: list[Object] = []
         self._version = 100
@@ -159,6 +161,8 @@ class FakeApi:
         )
 
     async def _one(self, request: web.Request, kind: str) -> web.StreamResponse:
+        if kind == "namespaces" and self.hides_namespaces:
+            return refusal(403, "Forbidden")
         item = self.objects[kind].get(request.match_info["name"])
         if item is None:
             return refusal(404, "NotFound")
@@ -268,6 +272,7 @@ async def serve(api: FakeApi, kubeconfig: Path) -> AsyncIterator[None]:
     for path in ("/api/v1/{kind:nodes}", "/api/v1/namespaces/kgpu/{kind}"):
         app.router.add_route("*", path, api.handle)
         app.router.add_route("*", path + "/{name}", api.handle)
+    app.router.add_get("/api/v1/{kind:namespaces}/{name}", api.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
