@@ -32,9 +32,7 @@ _RESTARTS = (
     "kgpud restarts: this session ends in {seconds:.0f} s at the latest;"
     " your rental and its pod live on"
 )
-_STOPPING = Cut(
-    "daemon_stopped", "kgpud is restarting; your rental and its pod live on: connect again"
-)
+RESTARTING = "kgpud is restarting; your rental and its pod live on: connect again"
 
 
 MakeSession = Callable[[Connection], Session]
@@ -42,7 +40,10 @@ _KEEPALIVE = Keepalive()
 
 
 class Bastion:
-    """The SSH front door. `listening` runs it; `cut` ends a rental's sessions at once."""
+    """The SSH front door. `listening` runs it; `cut` ends a rental's sessions at once.
+
+    `farewell` is what sessions are told that it drops at its own end.
+    """
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class Bastion:
         *,
         keepalive: Keepalive = _KEEPALIVE,
         scp_engine: bool = True,
+        farewell: str = RESTARTING,
     ) -> None:
         self._core = core
+        self._stopping = Cut("daemon_stopped", farewell)
         self._keepalive = keepalive
         self._executor = executor
         self._scp_engine = scp_engine
@@ -152,7 +155,7 @@ class Bastion:
         return connection
 
     async def _dismiss(self) -> None:
-        self._cuts.cut_all(_STOPPING)
+        self._cuts.cut_all(self._stopping)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 await self._cuts.empty.wait()

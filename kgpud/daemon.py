@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from gateway.bastion import Bastion
+from gateway.bastion import RESTARTING, Bastion
 from gateway.executor import Executor
 from gateway.hostkeys import HostKeys
 from gateway.listener import Listener
@@ -28,7 +28,7 @@ from kgpud.config import Address, Config
 from kgpud.dashboard import site as dashboard
 from kgpud.handover.elders import Elders
 from kgpud.handover.switch import Nobody, Switch
-from kgpud.reasons import POD_LOST
+from kgpud.reasons import POD_LOST, sentence
 from kgpud.rest import tls
 from kgpud.rest.app import build as build_app
 from kgpud.rest.doorway import Doorway
@@ -127,7 +127,7 @@ async def running(
     """
     with contextlib.closing(sockets.http):
         async with (
-            front(config, sockets.ssh) as ssh,
+            front(config, sockets.ssh, farewell=_farewell(lost_reason)) as ssh,
             core(config, sockets, clock, ssh, lost_reason) as ready,
         ):
             try:
@@ -138,11 +138,14 @@ async def running(
 
 @asynccontextmanager
 async def front(
-    config: Config, sock: socket.socket, wires: Iterable[socket.socket] = ()
+    config: Config,
+    sock: socket.socket,
+    wires: Iterable[socket.socket] = (),
+    farewell: str = RESTARTING,
 ) -> AsyncIterator[Front]:
     """Hold the SSH listener and its sessions, for a core to open.
 
-    `wires` lead to the elders.
+    `wires` lead to the elders; `farewell` is for the sessions that are left at the end.
     """
     async with Cluster.of(config.cluster) as cluster:
         switch = Switch()
@@ -156,6 +159,7 @@ async def front(
             config.ssh.limits(),
             keepalive=config.ssh.keepalive(),
             scp_engine=gateway.scp == "engine",
+            farewell=farewell,
         )
         async with bastion.listening(sock) as listener:
             elders = Elders(wires)
@@ -168,6 +172,11 @@ async def front(
                 elders.close()
                 # Nothing is left to wait for.
                 switch.use(Nobody())
+
+
+def _farewell(lost_reason: str) -> str:
+    """Say what those who are inside at the end are told of their pods."""
+    return RESTARTING if lost_reason == POD_LOST else sentence(lost_reason)
 
 
 @asynccontextmanager

@@ -46,7 +46,12 @@ def test_a_second_start_finds_the_account_and_ends_lost_rentals(tmp_path: Path) 
         eventually(lambda: pod.view()["cost_credits"] > 0)
         token = first.env["KGPU_API_TOKEN"]
         family = pods_of(psutil.Process(first.process.pid))
-        assert first.stop() == 0
+        with pod.start("echo in; sleep 60") as inside:
+            assert inside.stdout
+            assert inside.stderr
+            assert inside.stdout.readline() == b"in\n"
+            assert first.stop() == 0
+            assert b"its pods went with it" in inside.stderr.read()
         assert not psutil.wait_procs(family, timeout=5)[1]
     with running(state) as second:
         assert second.env["KGPU_API_TOKEN"] == token
