@@ -7,8 +7,9 @@ from gateway.sftp.packets import Flags
 
 # Each open file is a small process in the pod; OpenSSH's limit follows RLIMIT_NOFILE.
 MAX_HANDLES = 128
-# What all folders that are open at once may take here, in bytes: some 300,000 names.
+# What all folders that are open at once may take here, in bytes: some 250,000 names.
 MAX_LISTED = 32 * 1024 * 1024
+_RECORD = 64  # what a record costs besides its bytes: millions of ten must count, too
 
 
 @dataclass
@@ -98,8 +99,9 @@ class Handles:
 
     def list(self, folder: Folder, record: bytes) -> bool:
         """Add a record to a folder; False when that is more than we keep."""
-        folder.size += len(record)
-        self._listed += len(record)
+        size = len(record) + _RECORD
+        folder.size += size
+        self._listed += size
         if self._listed > MAX_LISTED:
             return False
         folder.records.append(record)

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.sftp.agent import Broken, Ended, Talk, explain
 from gateway.sftp.engine import Engine, Unfit
 from gateway.sftp.fields import Malformed
-from gateway.sftp.handles import MAX_HANDLES
+from gateway.sftp.handles import MAX_HANDLES, MAX_LISTED, Folder, Handles
 from gateway.sftp.jobs import MAX_BATCH
 from gateway.sftp.packets import MAX_PACKET, Status
 
@@ -402,6 +403,14 @@ def test_listings_are_bounded() -> None:
         assert b"Too many names" in text
         engine.receive(packet(READDIR, 3, body[4:]) + packet(CLOSE, 4, body[4:]))
         assert [kind for kind, _, _ in answers(engine)] == [NAME, STATUS]
+
+
+def test_names_of_a_byte_take_no_more_memory_than_others() -> None:
+    handles, folder, record = Handles(), Folder(), b"0 0 0 0 0 0 0 0 0 x"
+    while handles.list(folder, record):
+        pass
+    # A reference to each stands in the queue.
+    assert len(folder.records) * (sys.getsizeof(record) + 8) <= MAX_LISTED
 
 
 def test_a_handle_that_is_guessed_before_it_is_told() -> None:
