@@ -1,8 +1,11 @@
 """The API server: whether it answers, what it is, what time it has and what we may do there."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
+from gateway.protocols import ApiServer
 from kgpud.cluster.errors import ClusterError, NoCredentials
 from kgpud.cluster.rights import RIGHTS, Right
 from kgpud.cluster_settings import Kubernetes
@@ -25,6 +28,9 @@ async def reachable(patient: Patient) -> AsyncIterator[Finding]:
         yield fail("cluster", str(error), _remedy(error, patient.config.cluster))
         return
     yield ok("cluster", f"{server.url} answers in {about.took} ms")
+    if why := _unguarded(server):
+        remedy = "https, with its certificate authority in the kubeconfig: who is in between may"
+        yield warn("cluster TLS", why, f"{remedy} run commands in every pod")
     yield _version(about.version)
     yield _clock(about.date, patient.clock.now_ms(), about.took)
 
@@ -42,6 +48,16 @@ def _remedy(error: ClusterError, settings: Kubernetes) -> str:
     if isinstance(error, NoCredentials):
         return f"mend it until `{works}` works, as the daemon's user"
     return f"start the API server, or mend {kubeconfig} until `{works}` works"
+
+
+def _unguarded(server: ApiServer) -> str | None:
+    """Say why whoever stands between here and there could listen, or answer in its place."""
+    if urlsplit(server.url).hostname in ("localhost", "127.0.0.1", "::1"):
+        return None
+    if server.ssl is None:
+        return "it is asked without TLS"
+    checks = server.ssl.verify_mode is ssl.CERT_REQUIRED and server.ssl.check_hostname
+    return None if checks else "its certificate is not checked"
 
 
 def _version(said: str) -> Finding:

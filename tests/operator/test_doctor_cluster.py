@@ -1,5 +1,6 @@
 """What the doctor finds of the API server, its rights, its nodes, and from inside its canaries."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from gateway.capture import Completed
+from gateway.protocols import ApiServer
 from kgpud.catalog_settings import GpuClass
 from kgpud.cluster import canaries
 from kgpud.cluster.manifests import Installation
@@ -81,6 +83,19 @@ async def test_what_an_api_server_says_of_itself_is_judged(
         config = replace(patient_config, cluster=Kubernetes(kubeconfig))
         found = await found_by(server.reachable, config)
     assert found[check].verdict is verdict, found[check]
+
+
+def test_an_api_server_that_anybody_could_answer_for_is_told() -> None:
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    nameless = ApiServer("https://10.0.0.2:6443", unchecked)
+    assert server._unguarded(nameless) == "its certificate is not checked"
+    unchecked.verify_mode = ssl.CERT_NONE
+    assert server._unguarded(nameless) == "its certificate is not checked"
+    assert server._unguarded(ApiServer("http://10.0.0.2:8001")) == "it is asked without TLS"
+    for safe in ("https://10.0.0.2:6443", "http://127.0.0.1:8001", "http://[::1]:8001"):
+        context = ssl.create_default_context() if safe.startswith("https") else None
+        assert server._unguarded(ApiServer(safe, context)) is None
 
 
 async def test_workers_that_can_not_be_used_are_named(
