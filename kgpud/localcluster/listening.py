@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from kgpud.localcluster import auth, tls
+from kgpud.localcluster import auth, identity, tls
 from kgpud.localcluster.cluster import Cluster
 from kgpud.localcluster.private_file import write_private
 from kgpud.localcluster.routes_exec import ExecOptions
@@ -48,7 +48,7 @@ async def listening(
     """Serve on `listener` and write `state/kubeconfig`; yields the line that says so."""
     secret_path = secrets.token_urlsafe(32)
     runner = web.AppRunner(
-        application(cluster, state, tokens, secret_path, execs),
+        application(cluster, identity.of_folder(state), tokens, secret_path, execs),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=_DRAIN_SECONDS,

@@ -1,6 +1,6 @@
 """The HTTP side of the API server: every route on one page."""
 
-from pathlib import Path
+from uuid import UUID
 
 from aiohttp import web
 
@@ -20,11 +20,9 @@ _MAX_BODY = 3 << 20
 
 
 def application(
-    cluster: Cluster, state: Path, tokens: Tokens, secret_path: str, execs: ExecOptions
+    cluster: Cluster, identity: UUID, tokens: Tokens, secret_path: str, execs: ExecOptions
 ) -> web.Application:
     """Return the API server's application, for bearers of `tokens`.
-
-    `state` is the folder by which the cluster is known again.
 
     The same API stands below `/secret_path` without a token: kubectl sends no token over
     plain HTTP, so its kubeconfig has the secret in the server's URL instead.
@@ -33,7 +31,7 @@ def application(
     application = web.Application(middlewares=[access.statuses, guard], client_max_size=_MAX_BODY)
     application.on_response_prepare.append(access.add_headers)
     storage = Storage(cluster, tokens)
-    storage.begin(state)
+    storage.begin(identity)
     serving = Execs(cluster, execs)
     application.on_cleanup.append(serving.close)
     for prefix in ("", f"/{secret_path}"):

@@ -4,7 +4,6 @@ import base64
 import copy
 import secrets
 import uuid
-from pathlib import Path
 
 from kgpud.localcluster import auth, owners, rbac
 from kgpud.localcluster.cluster import Cluster, mark_deleted
@@ -25,7 +24,7 @@ class Storage:
         self._tokens = tokens
         self.registry: Registry = cluster.registry
 
-    def begin(self, state: Path) -> None:
+    def begin(self, identity: uuid.UUID) -> None:
         """Store the namespaces and roles that every cluster begins with.
 
         The namespaces keep their uids over restarts: by them a cluster is known again.
@@ -35,7 +34,7 @@ class Storage:
             namespace = {"kind": "Namespace", "apiVersion": "v1", "metadata": metadata}
             rest = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
             stored = self._create_namespace({**namespace, **rest})
-            stored["metadata"]["uid"] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{state}#{name}"))
+            stored["metadata"]["uid"] = str(uuid.uuid5(identity, name))
         rbac.store_first_roles(self.registry)
 
     def require_namespace(self, kind: Kind, metadata: Document) -> None:

@@ -55,6 +55,21 @@ async def test_sigkill_leaves_no_process_and_the_next_start_cleans(tmp_path: Pat
     assert pods_folders(tmp_path) == []
 
 
+async def _namespaces(state: Path) -> set[tuple[str, str]]:
+    with running(state) as cluster:
+        headers = {"Authorization": f"Bearer {cluster.token}"}
+        async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+            _, found = await Api(session).call("GET", "/api/v1/namespaces")
+    return {(one["metadata"]["name"], one["metadata"]["uid"]) for one in found["items"]}
+
+
+async def test_it_is_known_again_wherever_its_folder_went(tmp_path: Path) -> None:
+    before = await _namespaces(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert await _namespaces(tmp_path / "there") == before
+    assert not await _namespaces(tmp_path / "another") & before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as cluster:
@@ -62,7 +77,7 @@ async def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path, number: signa
         assert cluster.stop(number) == 0
         assert wait_gone(processes) == []
         assert pods_folders(tmp_path) == []
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["cluster.id", "lock"]
 
 
 async def test_it_dies_with_its_stdin(tmp_path: Path) -> None:
