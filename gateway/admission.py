@@ -14,6 +14,8 @@ from enum import Enum
 
 from gateway.penalties import Network, Penalties, Record, source
 
+_MOST_RENTALS = 65_536
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -37,6 +39,9 @@ class Limits:
     rekeys_per_second: float = 20.0
     connections_per_source: int = 500
     connections_per_key: int = 100
+    #: Sessions that one rental may begin a second, once it has begun `sessions_per_key` at once:
+    #: each costs an exec, and a row for as long as the audit trail is kept.
+    sessions_per_second: float = 20.0
     sessions_per_source: int = 1000
     sessions_per_key: int = 200
     #: How long a source is known after somebody logged in from it.
@@ -56,11 +61,12 @@ class Refusal(Enum):
 
 
 class Pace:
-    """Lets things begin at a rate: up to a second's worth at once, the others each in its turn."""
+    """Lets things begin at a rate: some at once, by default a second's worth, then each in turn."""
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, at_once: float | None = None) -> None:
         self._interval = 1.0 / per_second
-        self._burst = max(0.0, 1.0 - self._interval)
+        burst = 1.0 if at_once is None else at_once * self._interval
+        self._burst = max(0.0, burst - self._interval)
         self._next = 0.0
 
     def delay(self, now: float) -> float:
@@ -137,6 +143,7 @@ class Admission:
         self._connections: Counter[str] = Counter()
         self._sessions: Counter[str] = Counter()
         self._rekeys: dict[str, Pace] = {}
+        self._beginnings: dict[str, Pace] = {}
 
     def remember(self, address: str, seconds_ago: float) -> None:
         """Know an address again that somebody logged in from before a restart."""
@@ -205,6 +212,17 @@ class Admission:
         payers = visit.payers
         self._sessions.update(payers)
         return Place(lambda: _take(self._sessions, payers))
+
+    def session_delay(self, rental: str) -> float:
+        """Return the seconds to wait before a rental's next session begins."""
+        limits = self.limits
+        pace = self._beginnings.pop(rental, None)
+        pace = pace or Pace(limits.sessions_per_second, limits.sessions_per_key)
+        # Kept when its connections have gone: who comes again goes on where it was.
+        self._beginnings[rental] = pace
+        if len(self._beginnings) > _MOST_RENTALS:
+            del self._beginnings[next(iter(self._beginnings))]
+        return pace.delay(self._now())
 
     def leave(self, visit: Visit) -> str | None:
         """End a visit; only the first call counts. Return a source that is shut out from now on."""

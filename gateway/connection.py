@@ -107,6 +107,11 @@ class Connection(FastPath):
             return f"at most {MAX_SESSIONS} sessions on one connection"
         return self._admission.open_session(self._visit)
 
+    def session_delay(self) -> float:
+        """Return the seconds to wait before its rental's next session begins."""
+        assert self.route is not None
+        return self._admission.session_delay(self.route.rental)
+
     def dismiss(self, sentence: str) -> None:
         """Hang up once its last channel is closed, which must be soon; say why."""
         self._dismissal = sentence

@@ -1,6 +1,8 @@
 """What a connection may open: sessions, and no forwarding of any kind."""
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import asyncssh
@@ -30,15 +32,22 @@ class Owner(asyncssh.SSHServer):
 
     def session_requested(
         self,
-    ) -> tuple[Channel, asyncssh.SSHServerSession[bytes]] | bool:
-        """Open a session channel, while there may be one more."""
+    ) -> tuple[Channel, Awaitable[asyncssh.SSHServerSession[bytes]]] | bool:
+        """Open a session channel when its turn comes, while there may be one more."""
         if self._connection.route is None:
             return False
         place = self._connection.open_session()
         if isinstance(place, str):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, place)
         channel = Channel(self._connection, self._connection, place)
-        return channel, self._make_session(self._connection)
+        return channel, self._in_turn(self._connection.session_delay())
+
+    async def _in_turn(self, delay: float) -> asyncssh.SSHServerSession[bytes]:
+        if delay:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._connection.wait_closed()
+        return self._make_session(self._connection)
 
     def connection_requested(self, *_: object) -> NoReturn:
         """Refuse -L, -D and -W."""

@@ -71,6 +71,8 @@ class Ssh:
     key_exchanges_per_second: Count = int(Limits.key_exchanges_per_second)
     #: Of those who are in, how many more key exchanges they may begin a second, by key.
     rekeys_per_second: Count = int(Limits.rekeys_per_second)
+    #: How many sessions one rental may begin a second, after `sessions_per_key` at once.
+    sessions_per_second: Count = int(Limits.sessions_per_second)
     #: Connections and sessions at the same time.
     connections_per_source: Count = Limits.connections_per_source
     connections_per_key: Count = Limits.connections_per_key
@@ -98,6 +100,7 @@ class Ssh:
             startups_per_source=self.startups_per_source,
             key_exchanges_per_second=self.key_exchanges_per_second,
             rekeys_per_second=self.rekeys_per_second,
+            sessions_per_second=self.sessions_per_second,
             connections_per_source=self.connections_per_source,
             connections_per_key=self.connections_per_key,
             sessions_per_source=self.sessions_per_source,

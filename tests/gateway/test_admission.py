@@ -146,6 +146,19 @@ def test_a_turn_that_is_given_back_is_the_next_one_s(clock: Clock) -> None:
     assert admission.key_exchange_delay(come(admission)) == pytest.approx(1)
 
 
+def test_sessions_have_a_rate_for_each_rental_whoever_left_and_came_again(clock: Clock) -> None:
+    admission = Admission(Limits(sessions_per_key=3, sessions_per_second=2), clock)
+    clock.now += 100
+    delays = [admission.session_delay("one") for _ in range(5)]
+    assert delays == pytest.approx([0, 0, 0, 0.5, 1])
+    assert admission.session_delay("other") == 0
+    visit = log_in(admission, HERE)
+    admission.leave(visit)
+    assert admission.session_delay("one") == pytest.approx(1.5)
+    clock.now += 100
+    assert admission.session_delay("one") == 0
+
+
 def test_rekeys_have_a_rate_for_each_key_over_all_its_connections(clock: Clock) -> None:
     admission = Admission(Limits(rekeys_per_second=2), clock)
     one, two, other = log_in(admission), log_in(admission, THERE), log_in(admission, key="l")

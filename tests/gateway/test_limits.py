@@ -16,11 +16,14 @@ from gateway.protocols import SessionClosed
 from .doors import Door, Key, Table, asking, door, make_key, signed
 from .fake_api import eventually
 from .raw_client import (
+    CHANNEL_CLOSE,
     CHANNEL_CONFIRMED,
     CHANNEL_REFUSED,
+    REQUEST_FAILURE,
     USERAUTH_SUCCESS,
     Closed,
     RawClient,
+    global_request,
     session_open,
     strings,
 )
@@ -144,6 +147,25 @@ async def test_sessions_and_connections_with_one_key(tmp_path: Path) -> None:
                     await again.send(signed(again, key))
                     if (await again.receive())[0] == USERAUTH_SUCCESS:
                         break
+
+
+async def test_sessions_too_fast_wait_their_turn(tmp_path: Path) -> None:
+    limits = Limits(sessions_per_key=2, sessions_per_second=0.001)
+    async with door(tmp_path, limits) as front:
+        key = pinned(front)
+        async with RawClient.ready(front.port) as client:
+            await let_in(client, key)
+            for number in range(2):
+                await client.send(session_open(number))
+                channel = (await client.receive())[5:9]
+                await client.send(bytes([CHANNEL_CLOSE]) + channel)
+                assert (await client.receive())[0] == CHANNEL_CLOSE
+            # Everything else is answered meanwhile.
+            await client.send(session_open(2))
+            await client.send(global_request(b"what"))
+            assert (await client.receive())[0] == REQUEST_FAILURE
+        # Who leaves waits no more.
+        await eventually(lambda: not front.bastion._admission._sessions)
 
 
 async def test_a_session_counts_until_what_it_left_in_its_pod_is_ended(tmp_path: Path) -> None:
