@@ -44,18 +44,27 @@ class Source(Generic[_Item]):
 
 
 async def follow(source: Source[_Item], clock: Clock) -> None:
-    """Never returns. A cluster that can't be reached is asked again after 0.2 to 5 seconds."""
-    delay = 0.0
+    """Never returns. A cluster that can't be reached is asked again after 0.2 to 5 seconds.
+
+    The log has a line when it is lost, or for another reason, and one when it is back: none every
+    five seconds.
+    """
+    delay, lost = 0.0, ""
     while True:
         began, wait = clock.moment().passed, 0.0
         try:
             listing = await _fetch(source)
             await source.listed(listing, began)
+            if lost:
+                log.info("cluster.back", kind=source.kind)
+                lost = ""
             await _watch(source, clock, listing.version)
         except Expired:
             log.info("cluster.watch_expired", kind=source.kind)
         except ClusterError as error:
-            log.warning("cluster.lost", kind=source.kind, error=str(error))
+            if str(error) != lost:
+                lost = str(error)
+                log.warning("cluster.lost", kind=source.kind, error=lost)
             wait = min(error.retry_after, _LONGEST_WAIT)
         if clock.moment().passed - began >= _WORTH_MS and not wait:
             # It held for a while: the first attempt after that is made at once.

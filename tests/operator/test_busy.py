@@ -3,12 +3,14 @@
 import asyncio
 import json
 import tracemalloc
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from kgpud.cluster.client import Cluster, Event, Listing
 from kgpud.cluster.errors import Expired, Unreachable
@@ -196,6 +198,40 @@ async def test_who_follows_waits_as_long_as_it_is_asked_to(tmp_path: Path) -> No
         clock.advance(1)
         await until(lambda: asked == 2, 20)
         task.cancel()
+
+
+async def test_a_cluster_that_is_away_is_in_the_log_once_and_so_is_its_return() -> None:
+    fates = ["gone", "gone", "gone", "off", "off", "", "off", "off"]
+    clock = ManualClock()
+
+    async def fetch() -> Listing:
+        if said := fates.pop(0):
+            raise Unreachable(said, maybe_done=False)
+        return Listing([], "1")
+
+    async def watch(_version: str) -> AsyncIterator[Event]:
+        raise Unreachable("cut", maybe_done=False)
+        yield
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    source = Source("pods", fetch, watch, nothing, nothing, lambda _kind: None)
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(follow(source, clock))
+            while fates:
+                clock.advance(5)
+                await asyncio.sleep(0)
+            task.cancel()
+    told = [(one["event"], one.get("error", "")) for one in logs]
+    assert told == [
+        ("cluster.lost", "gone"),
+        ("cluster.lost", "off"),
+        ("cluster.back", ""),
+        ("cluster.lost", "cut"),
+        ("cluster.lost", "off"),
+    ]
 
 
 async def test_connections_are_bounded_and_a_watch_has_its_own(tmp_path: Path) -> None:
