@@ -15,6 +15,7 @@ from enum import Enum
 from gateway.penalties import Network, Penalties, Record, source
 
 _MOST_RENTALS = 65_536
+_SPARED = 4
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Pace:
 class Visit:
     """One connection, from its arrival to its leaving. `source` is None where it is exempt.
 
-    `promising` is one that showed a key of a rental; `hang_up` ends the connection.
+    `shown` is the key of a rental that it showed, with proof or without; `hang_up` ends the
+    connection.
     """
 
     source: str | None
@@ -92,7 +94,7 @@ class Visit:
     began: float
     attempts: int = 0
     key: str | None = None
-    promising: bool = False
+    shown: str | None = None
     displaced: bool = False
     over: bool = False
     hang_up: Callable[[], None] = lambda: None
@@ -253,11 +255,20 @@ class Admission:
         return Refusal.STARTUPS if self._drops(self._starting[known]) else None
 
     def _displace(self, who: str) -> bool:
-        """Hang up on one of a source's half-open connections; return whether there is any."""
-        doubtful = [visit for visit in self._starting_from[who] if not visit.promising]
+        """Hang up on one of a source's half-open connections; return whether there is any.
+
+        The newest that showed the key of a rental are spared, but few for each: public keys are
+        known to many.
+        """
+        spared, doubtful = Counter[str](), []
+        for visit in reversed(self._starting_from[who]):
+            if visit.shown is not None and spared[visit.shown] < _SPARED:
+                spared[visit.shown] += 1
+            else:
+                doubtful.append(visit)
         if not doubtful:
             return False
-        visit = doubtful[int(self._chance() * len(doubtful))]
+        visit = doubtful[-1 - int(self._chance() * len(doubtful))]
         self._settle(visit)
         visit.displaced = True
         visit.hang_up()

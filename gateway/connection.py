@@ -197,7 +197,7 @@ class Connection(FastPath):
         route = await self._resolve(name) if request.may_pass else None
         if self._transport is None:
             return
-        self._visit.promising = route is not None
+        self._visit.shown = name if route else None
         if route is None:
             self._refuse()
         elif request.signature is None:

@@ -116,7 +116,7 @@ def test_a_known_source_s_half_open_connections_make_room_for_the_next(clock: Cl
     for name, visit in zip("abc", visits, strict=True):
         visit.hang_up = lambda name=name: hung_up.append(name)  # type: ignore[misc]
     # Whoever has shown the key of a rental stays.
-    visits[1].promising = True
+    visits[1].shown = "k"
     come(admission)
     assert hung_up == ["c"]
     assert admission.leave(visits[2]) is None
@@ -126,14 +126,31 @@ def test_a_known_source_s_half_open_connections_make_room_for_the_next(clock: Cl
     assert admission.log_in(visits[1], "k") is None
     later.append(come(admission))
     for visit in later:
-        visit.promising = True
+        visit.shown = "k"
     last = come(admission)
-    last.promising = True
+    last.shown = "k"
     assert admission.arrive(HERE) is Refusal.SOURCE_STARTUPS
     # Strangers' are kept: they have penalties to fear.
     for _ in range(3):
         come(admission, THERE)
     assert admission.arrive(THERE) is Refusal.SOURCE_STARTUPS
+
+
+def test_who_shows_one_key_over_and_over_locks_nobody_out(clock: Clock) -> None:
+    """As a fool with a rental of his own can, or whoever knows a public key."""
+    admission = Admission(Limits(startups_per_source=10), clock)
+    admission.leave(log_in(admission))
+    others = come(admission)
+    others.shown = "another"
+    hung_up = list[int]()
+    for number in range(9):
+        visit = come(admission)
+        visit.hang_up = lambda number=number: hung_up.append(number)  # type: ignore[misc]
+        visit.shown = "known"
+    for _ in range(3):
+        come(admission).shown = "another"
+    assert len(hung_up) == 3
+    assert set(hung_up) <= set(range(5))
 
 
 def test_a_turn_that_is_given_back_is_the_next_one_s(clock: Clock) -> None:
