@@ -178,7 +178,9 @@ def _stage(scheduled: Json, sandbox: Json) -> str:
 
 
 def _text(reason: str, message: str | None) -> str:
-    text = " ".join(f"{reason}: {message}".split()) if message else reason
+    text = f"{reason}: {message}" if message else reason
+    # Registries have their say in it, and terminals show it.
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= _TEXT_LIMIT else text[: _TEXT_LIMIT - 1] + "…"
 
 
@@ -189,5 +191,5 @@ def _gpus(spec: Json) -> int:
 
 def whole(quantity: object) -> int:
     """Read a whole number as the API server writes it: 2000 is ``2k``. What is none counts as 0."""
-    found = re.fullmatch(r"(\d+)([kMG]?)", str(quantity))
+    found = re.fullmatch(r"(\d{1,18})([kMG]?)", str(quantity))
     return int(found[1]) * _THOUSANDS[found[2]] if found else 0

@@ -34,6 +34,12 @@ def test_anything_at_all_is_taken(data: bytes) -> None:
         assert answer.end() == (answer.status != 0)
 
 
+def test_a_length_that_is_no_number_to_work_with() -> None:
+    answer = Answer()
+    answer.feed(HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\ngone")
+    assert (answer.whole, answer.end(), answer.body) == (False, True, "gone")
+
+
 def test_what_is_kept_is_bounded() -> None:
     endless = Answer()
     endless.feed(b"HTTP/1.1 500 x\r\nX: " + b"x" * MAX_HEAD)

@@ -53,8 +53,18 @@ def test_a_sandbox_that_stands_waits_for_its_image() -> None:
     assert seen.pending_reason == "pulling"
 
 
+def test_no_terminal_obeys_what_a_registry_said() -> None:
+    waiting = {"reason": "ErrImagePull", "message": "\x1b[2Jpull\n\x9b0;\u202e failed"}
+    seen = status(phase="Pending", containerStatuses=[{"state": {"waiting": waiting}}])
+    assert seen.pending_reason == "ErrImagePull: [2Jpull 0; failed"
+
+
 @pytest.mark.parametrize(
-    ("written", "number"), [("2", 2), (2, 2), ("2k", 2000), ("0", 0), ("x", 0), ("-1", 0), ("", 0)]
+    ("written", "number"),
+    [
+        *(("2", 2), (2, 2), ("2k", 2000), ("0", 0), ("x", 0), ("-1", 0), ("", 0)),
+        ("9" * 5000, 0),
+    ],
 )
 def test_a_strangers_quantity_is_read_or_counts_for_nothing(written: object, number: int) -> None:
     """Anybody's pod in the namespace is read, whatever it asks for."""
