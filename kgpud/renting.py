@@ -25,6 +25,8 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_RESERVED = ("NVIDIA_", "LD_", "KGPU_")
 # Linux takes at most 128 KiB in one string of an environment; the pod object must stay small too.
 _ENV_LIMIT = 64 * 1024
+# Each has a line of its own in the pod object, and another in what the API server notes about it.
+_ENV_MOST = 1000
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ def as_user_error(error: ClusterError) -> UserError:
 
 
 def _check_env(env: Mapping[str, str]) -> None:
+    if len(env) > _ENV_MOST:
+        raise _wrong("env", f"more than {_ENV_MOST} variables")
     for name, value in env.items():
         if not _ENV_NAME.fullmatch(name):
             raise _wrong(f"env.{name[:80]}", "not a name of letters, digits and underscores")

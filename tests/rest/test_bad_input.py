@@ -79,6 +79,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("env value with NUL", {"env": {"A": "\0"}}, "env.A"),
     ("env as list", {"env": ["A=1"]}, "env"),
     ("env over 64 KiB", {"env": {"A": "x" * 65536}}, "env"),
+    ("env of too many", {"env": dict.fromkeys(map("A{}".format, range(1001)), "")}, "env"),
     ("key empty", {"ssh_pubkey": ""}, "ssh_pubkey"),
     ("key of two lines", {"ssh_pubkey": "ssh-ed25519 AAAA\nssh-ed25519 AAAA"}, "ssh_pubkey"),
     ("key with NUL", {"ssh_pubkey": "ssh-ed25519 AAAA\0"}, "ssh_pubkey"),

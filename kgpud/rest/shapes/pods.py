@@ -88,7 +88,7 @@ class Rent(Body):
     """The disk, in GiB. It is gone with the pod."""
     # Names, reserved prefixes and size are the rental service's to judge.
     env: dict[str, str] = Field(default_factory=dict)
-    """Environment variables. Names in `NVIDIA_`, `LD_` and `KGPU_` are reserved; 64 KiB in all."""
+    """Up to 1,000 environment variables of 64 KiB in all, none in `NVIDIA_`, `LD_` or `KGPU_`."""
     ssh_pubkey: PublicKeyLine | None = None
     """Your OpenSSH public key, one line; left out, a key pair is made for you."""
 
