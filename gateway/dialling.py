@@ -1,6 +1,9 @@
 """Opening a websocket to the API server."""
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -56,8 +59,15 @@ async def _reach(server: ApiServer, url: SplitResult, new_link: Callable[[], Lin
     except TimeoutError:
         why = f"no connection in {_REACH_SECONDS:.0f} s"
     except OSError as error:
-        why = error.strerror or str(error)
+        why = _why(error)
     raise Unreached(0, f"the API server can't be reached ({why})")
+
+
+def _why(error: OSError) -> str:
+    # asyncio has words of its own in strerror; TLS and the resolver have numbers of their own.
+    if error.errno and not isinstance(error, ssl.SSLError | socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 async def _way(server: ApiServer, url: SplitResult) -> dict[str, Any]:
