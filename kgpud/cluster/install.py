@@ -12,7 +12,7 @@ from kgpud.config import Config
 Object = dict[str, Any]
 
 #: Counts up when an operator has to apply the manifests again.
-VERSION = 1
+VERSION = 2
 NAME = "kgpud"
 _RBAC = "rbac.authorization.k8s.io"
 _PREPULL = "kgpud-prepull"

@@ -13,10 +13,14 @@ from kgpud.cluster_settings import Network
 
 Object = dict[str, Any]
 
-# RFC 1918, link-local with cloud metadata (RFC 3927), carriers' and Tailscale's NAT (RFC 6598).
-PRIVATE_V4 = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10")
-# Unique local (RFC 4193) and link-local (RFC 4291).
-PRIVATE_V6 = ("fc00::/7", "fe80::/10")
+# RFC 1918, link-local with cloud metadata (RFC 3927), carriers' and Tailscale's NAT (RFC 6598);
+# multicast and broadcast, which go to all pods of a node at once (RFC 5771, RFC 919).
+PRIVATE_V4 = (
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+    *("224.0.0.0/4", "255.255.255.255/32"),
+)
+# Unique local (RFC 4193), link-local and multicast (RFC 4291).
+PRIVATE_V6 = ("fc00::/7", "fe80::/10", "ff00::/8")
 _DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,9 @@ ip netns exec pod "$PYTHON" -c "$DIAL" $node_link $near_link
 for again in 1 2; do nft -f "$RULES"; done
 ip netns exec pod "$PYTHON" -c "$DIAL" \
   10.42.0.1 192.168.7.1 192.168.7.7 $node_link 203.0.113.5 10.42.0.8 $near_link
+ip netns exec near "$PYTHON" -c "$HEAR" & hearer=$!
+ip netns exec pod "$PYTHON" -c "$SHOUT"
+wait $hearer
 nft -j list ruleset >&2
 kill $node $others
 """
@@ -75,13 +79,34 @@ with ThreadPoolExecutor(len(hosts) * len(ports)) as pool:
     tries = [[pool.submit(through, (host, port)) for port in ports] for host in hosts]
     print(json.dumps([[p for p, one in zip(ports, row) if one.result()] for row in tries]))
 """
+# A datagram to the neighbour's own address comes last; a broadcast would be there before it.
+HEAR = """\
+import json, socket
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.bind(("", 5005))
+one.settimeout(20)
+heard = [one.recv(9).decode()]
+while heard[-1] != "end":
+    heard.append(one.recv(9).decode())
+print(json.dumps([heard]))
+"""
+SHOUT = """\
+import socket, time
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+for _ in range(20):
+    one.sendto(b"shout", ("255.255.255.255", 5005))
+    one.sendto(b"end", ("10.42.0.8", 5005))
+    time.sleep(0.05)
+"""
 ALL, NEEDED = [22, 53, 443, 6443, 10250], [53, 6443, 10250]
 
 
 @pytest.fixture(scope="module")
-def scene() -> tuple[list[list[list[int]]], str]:
+def scene() -> tuple[list[Any], str]:
     """Which ports the pod could connect to, before and after, and the rules, loaded twice."""
-    words = {"RULES": str(RULES), "PYTHON": sys.executable, "LISTEN": LISTEN, "DIAL": DIAL}
+    scripts = {"LISTEN": LISTEN, "DIAL": DIAL, "HEAR": HEAR, "SHOUT": SHOUT}
+    words = {"RULES": str(RULES), "PYTHON": sys.executable, **scripts}
     argv = ["unshare", "--net", "--mount", "sh", "-c", SCENE]
     done = subprocess.run(argv, env={**os.environ, **words}, capture_output=True, text=True)
     if "Operation not permitted" in done.stderr:
@@ -91,22 +116,23 @@ def scene() -> tuple[list[list[list[int]]], str]:
 
 
 def test_pods_get_at_nothing_of_a_node_or_beside_it_but_what_the_clusters_own_need(
-    scene: tuple[list[list[list[int]]], str],
+    scene: tuple[list[Any], str],
 ) -> None:
-    before, after = scene[0]
+    before, after, _ = scene[0]
     assert after[:3] == [NEEDED] * 3
     assert (before[0], after[3]) == (ALL, []), "the node's link-local address"
 
 
-def test_pods_get_at_the_internet(scene: tuple[list[list[list[int]]], str]) -> None:
+def test_pods_get_at_the_internet(scene: tuple[list[Any], str]) -> None:
     assert scene[0][1][4] == ALL
 
 
 def test_pods_of_a_node_meet_by_no_address_that_no_policy_knows(
-    scene: tuple[list[list[list[int]]], str],
+    scene: tuple[list[Any], str],
 ) -> None:
-    before, after = scene[0]
+    before, after, heard = scene[0]
     assert before[1] == ALL
+    assert heard == [["end"]], "a broadcast is at nobody's address"
     assert after[5:] == [ALL, []], "by those that the cluster gave them, the policy decides"
 
 

@@ -138,8 +138,11 @@ SPEC = policies.spec(Network(), [])
         ("169.254.169.254", False),
         ("100.64.0.1", False),
         ("100.127.255.255", False),
+        ("224.0.0.251", False),
+        ("255.255.255.255", False),
         ("fd00::1", False),
         ("fe80::1", False),
+        ("ff02::fb", False),
     ],
 )
 def test_the_internet_is_reached_and_nothing_private(host: str, passed: bool) -> None:
