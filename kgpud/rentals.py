@@ -266,10 +266,15 @@ class Rentals:
             log.warning("rental.unacknowledged", pod_id=pod_id, error=str(error))
 
     async def _annotate(self, rental: Rental) -> None:
+        written = 0
         try:
-            patch = {"metadata": {"annotations": manifests.annotations(rental)}}
-            await self._cluster.patch_pod(rental.pod_id, patch)
-        except ClusterError as error:
+            # Two rotations at once may reach the cluster in the other order.
+            while rental.key_generation != written:
+                patch = {"metadata": {"annotations": manifests.annotations(rental)}}
+                await self._cluster.patch_pod(rental.pod_id, patch)
+                written = rental.key_generation
+                rental = await self.get(None, rental.pod_id)
+        except (ClusterError, StoreUnavailable) as error:
             # Only a lost database would miss it.
             log.warning("rental.annotation_failed", pod_id=rental.pod_id, error=str(error))
 

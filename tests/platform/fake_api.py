@@ -60,6 +60,7 @@ class FakeApi:
         self.schedules = True
         self.hides_namespaces = False
         self.landed: set[str] = set()
+        self.late_patches: list[asyncio.Event] = []
         self._late: list[Object] = []
         self._version = 100
         self._changed = asyncio.Event()
@@ -169,6 +170,9 @@ class FakeApi:
         if request.method == "DELETE":
             self._delete(kind, item)
         if request.method == "PATCH":
+            for late in self.late_patches[:1]:
+                del self.late_patches[:1]
+                await late.wait()
             merge(item, await request.json())
             self.apply(kind, "MODIFIED", item)
         return web.json_response(item)

@@ -1,5 +1,6 @@
 """A pod of ours without a row, as after a restored backup: it lives on, and is billed."""
 
+import asyncio
 import copy
 import sqlite3
 from contextlib import closing
@@ -173,6 +174,25 @@ async def test_a_key_that_was_replaced_since_the_backup_stays_dead(
             assert (row.fingerprint, row.key_generation) == (newest.fingerprint, 3)
             assert (await again.rentals.rotate(account, pod_id, None)).rental.key_generation == 4
             await again.sound()
+
+
+async def test_a_pod_tells_of_its_newest_key_in_whichever_order_two_arrive(
+    world: World, api: FakeApi
+) -> None:
+    account = (await world.account()).account_id
+    pod_id = (await world.rentals.rent(account, wish())).rental.pod_id
+    before = len(api.asked("PATCH"))
+    slow = asyncio.Event()
+    api.late_patches = [slow]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(world.rentals.rotate(account, pod_id, None))
+        await until(lambda: len(api.asked("PATCH")) > before)
+        await world.rentals.rotate(account, pod_id, None)
+        slow.set()
+    notes = api.pods[pod_id]["metadata"]["annotations"]
+    newest = await world.row(pod_id)
+    assert notes["kgpu.net/key-generation"] == str(newest.key_generation) == "3"
+    assert notes["kgpu.net/key-fingerprint"] == newest.fingerprint
 
 
 async def test_what_was_released_since_the_backup_is_billed_until_then(
