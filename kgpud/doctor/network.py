@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 from kgpud.address import Address
 from kgpud.cluster import policies
@@ -10,6 +11,7 @@ from kgpud.doctor.inside import look
 from kgpud.doctor.patient import Canary, Patient
 from kgpud.object_settings import Objects
 
+_FIREWALL = "no NetworkPolicy guards that: see the firewall lines in docs/operator.md"
 _APPLY = "kgpud manifests | kubectl apply -f -"
 # Prints open, or why not. A refusal counts as closed: some network plugins reject, some drop.
 _DIAL = """\
@@ -23,9 +25,8 @@ except OSError as error:
 # Listens on a free port, prints it, and goes on in the background.
 _LISTEN = """\
 import os, socket
-one = socket.socket()
-one.bind(("", 0))
-one.listen()
+both = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
+one = socket.create_server(("", 0), **both)
 print(one.getsockname()[1], flush=True)
 if os.fork():
     os._exit(0)
@@ -111,7 +112,21 @@ async def _neighbour(patient: Patient, canary: Canary, other: Canary) -> Finding
     if said == "open":
         remedy = f"{_APPLY}; if that is done, the network plugin enforces no NetworkPolicy"
         return fail("network policy", f"pods reach each other at {other.address}", remedy)
+    seen = (await look(patient, other, ["cat", "/proc/net/if_inet6"])).stdout.decode()
+    for link in _links(seen) if other.node == canary.node else ():
+        if await _dial(patient, canary, link, int(port)) == "open":
+            return warn("network policy", f"pods of a node reach each other at {link}", _FIREWALL)
     return ok("network policy", f"pods can't reach each other at {other.address}")
+
+
+def _links(if_inet6: str) -> list[str]:
+    """Return a pod's link-local addresses as its neighbours write them (proc_net(5), if_inet6)."""
+    rows = [line.split() for line in if_inet6.splitlines()]
+    return [
+        f"{IPv6Address(bytes.fromhex(row[0]))}%{row[5]}"
+        for row in rows
+        if len(row) == 6 and row[3] == "20"  # noqa: PLR2004 - address, index, prefix, scope, flags, name
+    ]
 
 
 async def _private(patient: Patient, canary: Canary) -> Finding:
@@ -121,6 +136,5 @@ async def _private(patient: Patient, canary: Canary) -> Finding:
     if not host:
         return skip("node addresses", "pods are told no address of the API server")
     if await _dial(patient, canary, host, 443) == "open":
-        remedy = "no NetworkPolicy guards nodes: see the firewall lines in docs/operator.md"
-        return warn("node addresses", f"pods reach the API server at {host}:443", remedy)
+        return warn("node addresses", f"pods reach the API server at {host}:443", _FIREWALL)
     return ok("node addresses", f"pods can't reach the API server at {host}:443")

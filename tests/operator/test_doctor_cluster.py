@@ -199,6 +199,16 @@ async def test_root_in_a_pod_is_nobody_where_that_is_asked_for(
     assert inside._mapped("it", b"").verdict is Verdict.FAIL
 
 
+def test_the_links_addresses_of_a_pod() -> None:
+    seen = (
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "fe8000000000000098f6fffffe54ac71 02 40 20 80     eth0\n"
+        "fd000000000000000000000000000009 02 40 00 80     eth0\n"
+    )
+    assert network._links(seen) == ["fe80::98f6:ffff:fe54:ac71%eth0"]
+    assert network._links("cat: no such file") == []
+
+
 async def test_pods_that_reach_nothing_at_all_prove_no_policy(
     canary: tuple[Patient, Canary],
 ) -> None:
