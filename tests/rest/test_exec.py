@@ -49,6 +49,20 @@ async def test_exec(platform: Platform) -> None:
     assert said["exit_code"] == 127
 
 
+async def test_the_log_says_who_ran_something_where_and_not_what(
+    platform: Platform, capfd: pytest.CaptureFixture[str]
+) -> None:
+    on = await exec_ready(platform)
+    await run(platform, on, "sh", "-c", "cat; exit 7 # nobody's business", stdin="nor this")
+    logged = "".join(capfd.readouterr())
+    [line] = [json.loads(one) for one in logged.splitlines() if '"command.begun"' in one]
+    user, pod_id = on
+    me = (await platform.api.call("GET", "/v1/me", token=user.token)).body
+    assert (line["pod_id"], line["account"]) == (pod_id, me["user_id"])
+    assert (line["peer"], len(line["request_id"])) == ("127.0.0.1", 16)
+    assert not [what for what in ("business", "nor this", user.token) if what in logged]
+
+
 async def test_exec_at_its_limits(platform: Platform) -> None:
     on = await exec_ready(platform)
     said = await run(platform, on, "wc", "-c", stdin="\1" * (1 << 20))

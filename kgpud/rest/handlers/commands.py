@@ -5,6 +5,8 @@ import base64
 import codecs
 import time
 
+import structlog
+
 from gateway import capture
 from gateway.outcome import ExecBroken, ExecRefused, ExecUnreachable
 from gateway.protocols import PodRef
@@ -13,6 +15,8 @@ from kgpud.cluster.pods import CONTAINER, STARTING
 from kgpud.errors import Code, UserError
 from kgpud.rest.call import Call
 from kgpud.rest.shapes.commands import Completed, Exec
+
+log = structlog.get_logger()
 
 OUTPUT_LIMIT = 1 << 20
 _PIECE = 64 << 10
@@ -27,6 +31,8 @@ async def exec_command(call: Call[Exec]) -> Completed:
     services, body = call.services, call.body
     pod = await _ready_pod(call)
     begun = time.monotonic()
+    # As with sessions: who, from where and into which pod, never what.
+    log.info("command.begun", pod_id=call.pod_id, account=call.account.account_id)
     call.lasts()
     try:
         with (
