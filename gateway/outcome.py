@@ -7,6 +7,7 @@ from gateway import frames
 from gateway.refusal import NO_SH, NOT_RUNNING, explain
 
 _BROKE = "the connection to the pod broke"
+_KILLED = 128 + 9  # SIGKILL
 
 
 class ExecRefused(Exception):
@@ -25,12 +26,14 @@ class ExecBroken(Exception):
 class Outcome:
     """How a command ended: its exit code, or why that is not known (`broken`, a sentence).
 
-    `runs_on` says that something of it may run in the pod yet, which has to be ended.
+    `runs_on` says that something of it may run in the pod yet, which has to be ended. `killed` says
+    that the wrapper was killed too, perhaps with its pod.
     """
 
     exit_code: int | None
     broken: str | None = None
     runs_on: bool = False
+    killed: bool = False
 
 
 class Sink(Protocol):
@@ -85,5 +88,5 @@ class Verdict:
         if trailers is not None:
             return Outcome(trailers)
         if status.exit_code:
-            return Outcome(status.exit_code)
+            return Outcome(status.exit_code, killed=status.exit_code == _KILLED)
         return Outcome(None, f"{_BROKE}: the end of the output is missing", runs_on=True)

@@ -5,6 +5,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import asyncssh
@@ -27,6 +28,8 @@ _INTERRUPTED = Cut("interrupted", "interrupted; the pod still starts, and its re
 _BROKEN_PIPES = 5
 # What was under way when the last one died is nobody's writing on.
 _BROKEN_PIPE_SECONDS = 0.5
+# A killed command's end, as by an eviction, is here before the word that its pod ended, and why.
+_NEWS_SECONDS = 2.0
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
@@ -55,6 +58,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self._early: list[bytes] = []
         self._eof = False
         self._channel_full = False
+        self._killed: asyncio.TimerHandle | None = None
         #: Whether there is no pod yet to take an interrupt.
         self.waits = False
         self._pod_takes = True
@@ -119,7 +123,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """
         del datatype
         self.moved_in += len(data)
-        if self.over.done():
+        if self.over.done() or self._killed:
             return
         if self._serving:
             self._serving.write(data)
@@ -189,8 +193,12 @@ class Session(asyncssh.SSHServerSession[bytes]):
             self.channel.pause_reading()
 
     def finished(self, outcome: Outcome) -> None:
-        """Take the command's end."""
-        self._end(outcome)
+        """Take the command's end; if it was killed, wait a moment for news that its pod ended."""
+        if outcome.killed:
+            end = partial(self._end, outcome)
+            self._killed = asyncio.get_running_loop().call_later(_NEWS_SECONDS, end)
+        else:
+            self._end(outcome)
 
     # Pressure: the link is not read while the channel is full, as it is while the transport is.
 
@@ -255,6 +263,8 @@ class Session(asyncssh.SSHServerSession[bytes]):
     def _end(self, how: Outcome | Cut | Gone) -> None:
         if not self.over.done():
             self.over.set_result(how)
+            if self._killed:
+                self._killed.cancel()
 
     async def _pass_signals(self, serving: Serving) -> None:
         while self._signals:

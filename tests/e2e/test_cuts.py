@@ -138,3 +138,16 @@ def test_those_still_coming_in_are_out_too(dev: Dev, tmp_path: Path) -> None:
             client.kill()
             client.communicate()
         pod.release()
+
+
+def test_who_is_in_a_pod_that_ends_by_itself_is_told_why(dev: Dev, tmp_path: Path) -> None:
+    """The command's end is here first, killed by whatever ended the pod."""
+    pod = rent(dev, make_key(tmp_path / "key"))
+    with pod.start("echo in; exec sleep 1000") as client:
+        assert client.stdout
+        assert client.stdout.readline() == b"in\n"
+        pod.ssh("kill 1")
+        out, said = client.communicate(timeout=20)
+    assert (client.returncode, out) == (255, b"")
+    assert said == b"kgpud: the container's first process ended, exit code 0\n"
+    pod.release()

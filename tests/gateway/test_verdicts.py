@@ -79,7 +79,6 @@ def status_alone(call: Call) -> None:
         (with_both(255, failure(255)), 255),
         (with_both(5, SUCCESS), 5),  # the trailer is the command's own word
         (with_both(0, failure(1)), 0),
-        (without(failure(137)), 137),  # the OOM killer took the wrapper too
         (with_one(1, 4, failure(4)), 4),
         (with_one(2, 4, failure(4)), 4),
         (status_alone, 3),  # the server's TCP ends without a close frame
@@ -87,6 +86,10 @@ def status_alone(call: Call) -> None:
 )
 async def test_an_exit_code_is_told(ending: Callable[[Call], None], code: int) -> None:
     assert await verdict(ending) == Outcome(code)
+
+
+async def test_a_wrapper_that_was_killed_leaves_the_runtime_s_word() -> None:
+    assert await verdict(without(failure(137))) == Outcome(137, killed=True)
 
 
 @pytest.mark.parametrize("code", [0, 7])
