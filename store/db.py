@@ -49,6 +49,10 @@ class StoreUnavailable(Exception):
     """The database can't be read or written just now: disk full, read-only, or locked too long."""
 
 
+class StoreDamaged(StoreUnavailable):
+    """The file is no database, or part of it is none: a backup is what helps."""
+
+
 class Connection:
     """What the functions of this package run their SQL on. Good only inside its `async with`."""
 
@@ -104,7 +108,10 @@ def _opening(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING | _DAMAGED:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED:
+            raise StoreDamaged(f"{path}: {error}") from error
+        if code in _PASSING:
             raise StoreUnavailable(f"{path}: {error}") from error
         raise
 
@@ -156,38 +163,27 @@ class Database:
         migrate.TooNew or TooOld, and StoreUnavailable where it can't be read.
         """
         uri = f"{path.absolute().as_uri()}?mode=ro"
-        with _translated():
-            raw = await aiosqlite.connect(uri, uri=True, isolation_level=None)
-        try:
-            raw.row_factory = sqlite3.Row
-            connection = Connection(raw)
-            await connection.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            await connection.run("BEGIN")
-            with _translated():
+        with _opening(path):
+            async with aiosqlite.connect(uri, uri=True, isolation_level=None) as raw:
+                raw.row_factory = sqlite3.Row
+                connection = Connection(raw)
+                await connection.rows(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+                await connection.run("BEGIN")
                 await migrate.check(raw)
-            yield connection
-        finally:
-            await raw.close()
+                yield connection
 
     @staticmethod
     async def try_writing(path: Path) -> None:
         """Write to the store at `path` and take it back. Raises as `snapshot` does."""
         uri = f"{path.absolute().as_uri()}?mode=rw"
-        try:
-            with _translated():
-                raw = await aiosqlite.connect(uri, uri=True, isolation_level=None)
-            try:
+        with _opening(path):
+            async with aiosqlite.connect(uri, uri=True, isolation_level=None) as raw:
                 connection = Connection(raw)
                 await connection.rows("PRAGMA busy_timeout = 1000")
                 await connection.run("BEGIN IMMEDIATE")
-                with _translated():
-                    await migrate.check(raw)
+                await migrate.check(raw)
                 await connection.run("UPDATE installation SET created_at = created_at")
                 await raw.rollback()
-            finally:
-                await raw.close()
-        except sqlite3.DatabaseError as error:
-            raise StoreUnavailable(f"database: {error}") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

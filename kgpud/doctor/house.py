@@ -11,7 +11,7 @@ from gateway import hostkeys
 from kgpud import statefolder
 from kgpud.doctor.findings import Finding, fail, ok, skip, warn
 from kgpud.doctor.patient import Patient
-from store.db import Database, StoreUnavailable
+from store.db import Database, StoreDamaged, StoreUnavailable
 from store.migrate import TooNew, TooOld
 
 _OTHERS = 0o077
@@ -70,6 +70,9 @@ async def database(patient: Patient) -> AsyncIterator[Finding]:
         yield fail("database", str(error), "install the version of kgpud that wrote it, or later")
     except TooOld as error:
         yield warn("database", str(error), "restart the daemon")
+    except StoreDamaged as error:
+        remedy = "put the last good backup in its place: docs/operator.md says how"
+        yield fail("database", str(error), remedy)
     except (OSError, StoreUnavailable) as error:
         remedy = f"run this as the daemon's user, let it write {path}, end what locks it"
         yield fail("database", str(error), remedy)

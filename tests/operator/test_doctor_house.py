@@ -13,7 +13,7 @@ from kgpud import statefolder
 from kgpud.config import Config
 from kgpud.doctor import house
 from kgpud.doctor.findings import Verdict
-from store.db import Database
+from store.db import Database, StoreDamaged
 from tests.e2e.dev import make_key
 
 from .doctoring import found_by
@@ -42,6 +42,10 @@ async def test_a_database_that_can_not_be_written_fails(patient_config: Config) 
         path.with_name(path.name + tail).unlink(missing_ok=True)
     found = (await found_by(house.database, patient_config))["database"]
     assert (found.verdict, "not a database" in found.detail) == (Verdict.FAIL, True), found
+    assert "backup" in found.remedy
+    with pytest.raises(StoreDamaged, match="not a database"):  # what the rest of the doctor asks
+        async with Database.snapshot(path):
+            pass
 
 
 async def _make_database(path: Path) -> None:
