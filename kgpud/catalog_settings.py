@@ -74,10 +74,11 @@ class GpuClass:
     compute: Capability = ""
 
 
-def menu() -> dict[str, GpuClass]:
-    """Return the default menu."""
+def menu(*others: str) -> dict[str, GpuClass]:
+    """Return the default menu, and other classes at the price of an rtx4090."""
     v100 = ("Tesla-V100-SXM2-32GB", "Tesla-V100-PCIE-32GB", "Tesla-V100S-PCIE-32GB")
     return {
+        **{name: GpuClass(1000) for name in others},
         "rtx3080": GpuClass(300, "RTX 3080", ("NVIDIA-GeForce-RTX-3080",), "8.6"),
         "rtx3090": GpuClass(600, "RTX 3090", ("NVIDIA-GeForce-RTX-3090",), "8.6"),
         "v100": GpuClass(600, "Tesla V100 32 GB", v100, "7.0"),

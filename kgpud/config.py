@@ -6,7 +6,7 @@ error, so that a misspelt limit never goes unnoticed.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -130,14 +130,26 @@ class Config:
     sign_in: SignIn = SignIn()
 
     @classmethod
-    def dev(cls, state: Path, *, http: Address, ssh: Address, kubeconfig: Path) -> "Config":
-        """Return the settings of a daemon on its embedded local cluster."""
+    def dev(
+        cls,
+        state: Path,
+        *,
+        http: Address,
+        ssh: Address,
+        kubeconfig: Path,
+        gpu_models: Sequence[str],
+    ) -> "Config":
+        """Return the settings of a daemon on its embedded local cluster.
+
+        All that it has can be rented: what the default menu lacks costs what an rtx4090 does.
+        """
         return cls(
             state=state.absolute(),
             # Whoever tries things out polls as they like.
             http=Http(http, account_calls_per_minute=0),
             ssh=Ssh(ssh),
             cluster=Kubernetes(kubeconfig.absolute()),
+            gpu=menu(*gpu_models),
             images=Images(local=("kgpu-pytorch:latest", "bare:latest")),
             # The pods end with the daemon: there is nothing to wait for.
             drain=Drain(seconds=0),

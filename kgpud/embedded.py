@@ -4,9 +4,10 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from kgpud.config import Address
 from kgpud.statefolder import open_log
@@ -20,12 +21,15 @@ class EmbeddedFailed(Exception):
 
 
 class LocalCluster:
-    """A running local cluster. `kubeconfig` says how to reach it."""
+    """A running local cluster: `kubeconfig` leads to it, `gpu_models` are what its nodes have."""
 
-    def __init__(self, process: asyncio.subprocess.Process, kubeconfig: Path, log: Path) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, log: Path, said: Mapping[str, Any]
+    ) -> None:
         self._process = process
         self._log = log
-        self.kubeconfig = kubeconfig
+        self.kubeconfig = Path(said["kubeconfig"])
+        self.gpu_models: Sequence[str] = said["gpu_models"]
 
     async def watch(self) -> None:
         """Return never; raise EmbeddedFailed if the cluster ends by itself."""
@@ -60,12 +64,12 @@ async def local_cluster(
             start_new_session=True,
         )
     try:
-        yield LocalCluster(process, await _kubeconfig(process, log), log)
+        yield LocalCluster(process, log, await _ready(process, log))
     finally:
         await _stop(process)
 
 
-async def _kubeconfig(process: asyncio.subprocess.Process, log: Path) -> Path:
+async def _ready(process: asyncio.subprocess.Process, log: Path) -> Mapping[str, Any]:
     assert process.stdout is not None
     try:
         async with asyncio.timeout(START_SECONDS):
@@ -75,7 +79,8 @@ async def _kubeconfig(process: asyncio.subprocess.Process, log: Path) -> Path:
     if not line:
         words = log.read_text(errors="replace").strip()
         raise EmbeddedFailed(words or "the local cluster ended without a word")
-    return Path(json.loads(line)["kubeconfig"])
+    said: Mapping[str, Any] = json.loads(line)
+    return said
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

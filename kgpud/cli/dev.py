@@ -87,7 +87,13 @@ async def _dev(state: Path, http: Address, ssh: Address, fleet: Path | None) -> 
             asyncio.TaskGroup() as tasks,
         ):
             watch = tasks.create_task(cluster.watch())
-            config = Config.dev(state, http=http, ssh=ssh, kubeconfig=cluster.kubeconfig)
+            config = Config.dev(
+                state,
+                http=http,
+                ssh=ssh,
+                kubeconfig=cluster.kubeconfig,
+                gpu_models=cluster.gpu_models,
+            )
             await _serve(config, sockets, stop)
             watch.cancel()
 

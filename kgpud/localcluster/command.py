@@ -115,7 +115,8 @@ async def serve(options: Options) -> None:
                 cluster, state, listener, tokens, execs=options.execs, with_tls=options.tls
             )
             async with serving as ready:
-                sys.stdout.write(json.dumps(ready) + "\n")
+                models = sorted({node.gpu_model for node in menu.nodes})
+                sys.stdout.write(json.dumps({**ready, "gpu_models": models}) + "\n")
                 sys.stdout.flush()
                 group.create_task(asyncio.to_thread(_remove_what_others_left, pods))
                 if options.die_with_stdin:

@@ -127,10 +127,13 @@ def test_a_bad_fleet_is_named(tmp_path: Path, fleet: str, word: str) -> None:
 
 def test_a_fleet_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
-    path.write_text("nodes: [{name: mine, gpu_model: rtx5090, gpus: 2}]")
+    path.write_text(
+        "nodes: [{name: mine, gpu_model: rtx5090, gpus: 2}, {name: new, gpu_model: h100, gpus: 1}]"
+    )
     with running(tmp_path / "state", "--fleet", str(path)) as dev:
         menu = dev.api("GET", "/gpu-models")
-        assert [(m["gpu_model"], m["total"], m["free"]) for m in menu] == [("rtx5090", 2, 2)]
+        assert [tuple(m.values()) for m in menu] == [("h100", 1, 1, 1000), ("rtx5090", 2, 2, 1400)]
+        rent(dev, make_key(tmp_path / "key"), gpu_model="h100")
 
 
 def test_the_demo_succeeds() -> None:
