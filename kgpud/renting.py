@@ -212,15 +212,16 @@ def _check_env(env: Mapping[str, str]) -> None:
 
 async def _check_quota(tx: Connection, account: Account, rental: Rental) -> None:
     gpus, bare = await rentals.in_use(tx, account.account_id)
+    more = "release one first, or ask a maintainer for more"
     if gpus + rental.gpu_count > account.quota_gpus:
         raise UserError(
             Code.QUOTA_EXCEEDED,
-            f"{gpus} of {account.quota_gpus} GPUs are in use; release one first",
+            f"{rental.gpu_count} wanted, {gpus} of your {account.quota_gpus} GPUs in use; {more}",
         )
     if rental.gpu_count == 0 and bare >= account.quota_cpu_pods:
         raise UserError(
             Code.QUOTA_EXCEEDED,
-            f"{bare} of {account.quota_cpu_pods} pods without a GPU are in use; release one first",
+            f"{bare} of your {account.quota_cpu_pods} pods without a GPU in use; {more}",
         )
 
 

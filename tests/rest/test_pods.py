@@ -194,6 +194,7 @@ async def test_a_fifth_gpu_is_409(platform: Platform) -> None:
     body = {"gpu_model": "rtx3080"}
     reply = await platform.api.call("POST", "/v1/pods", token=user.token, body=body)
     assert (reply.status, reply.code) == (409, "quota_exceeded")
+    assert reply.body["detail"].startswith("1 wanted, 4 of your 4 GPUs in use; ")
     listed = (await platform.api.call("GET", "/v1/pods", token=user.token)).body
     assert len(listed) == 1
 
