@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: once to stop in order, twice to hurry. SIGUSR2: to reload."""
+"""SIGTERM, SIGHUP, Ctrl-C: once to stop in order, twice to hurry. SIGUSR2: to reload."""
 
 import asyncio
 import signal
@@ -21,17 +21,23 @@ class Stop:
         self.asked.set()
 
 
+def stopping() -> list[signal.Signals]:
+    """Return the signals that mean to stop: not SIGHUP if it is ignored, as under nohup."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+
+
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into a `Stop` while the block runs."""
-    stop = Stop()
+    """Turn the signals that mean to stop into a `Stop` while the block runs."""
+    stop, numbers = Stop(), stopping()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in numbers:
         loop.add_signal_handler(number, stop.signalled)
     try:
         yield stop
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 

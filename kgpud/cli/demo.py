@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from kgpud import signals
 from kgpud.cli import tour
 
 _START_SECONDS = 30.0
@@ -27,6 +28,8 @@ def demo() -> None:
         raise click.ClickException(
             f"{', '.join(missing)} not found. Install: apt-get install openssh-client rsync curl jq"
         )
+    for number in signals.stopping():
+        signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="kgpud-demo-"))
     began = time.monotonic()
     try:

@@ -1,6 +1,7 @@
 """`kgpud dev`: the daemon on its embedded local cluster, with an account ready to use."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -109,7 +110,8 @@ async def _serve(config: Config, sockets: daemon.Sockets, stop: Stop) -> None:
             secret = await running.sign_ins.link(account.account_id, _WHO)
             click.echo(devenv.welcome(config.state, running, account, secret))
             await stop.asked.wait()
-            click.echo("Stopping: sessions are closed, pods go with the local cluster.")
+            with contextlib.suppress(OSError):  # the terminal may be what went
+                click.echo("Stopping: sessions are closed, pods go with the local cluster.")
         finally:
             devenv.remove(config.state)
 

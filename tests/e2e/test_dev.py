@@ -50,7 +50,7 @@ def test_a_second_start_finds_the_account_and_ends_lost_rentals(tmp_path: Path) 
             assert inside.stdout
             assert inside.stderr
             assert inside.stdout.readline() == b"in\n"
-            assert first.stop() == 0
+            assert first.stop(signal.SIGHUP) == 0
             assert b"its pods went with it" in inside.stderr.read()
         assert not psutil.wait_procs(family, timeout=5)[1]
     with running(state) as second:
@@ -142,6 +142,22 @@ def test_the_demo_succeeds() -> None:
     done = subprocess.run(argv, capture_output=True, timeout=100, env=env)
     assert done.returncode == 0, done.stdout
     assert b"Every step did what it should" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_demo_that_is_told_to_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    argv = [sys.executable, "-m", "kgpud", "demo"]
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env) as demo:
+        assert demo.stdout
+        assert any(b"ready in" in line for line in demo.stdout)
+        family = pods_of(psutil.Process(demo.pid))
+        assert len(family) > 1
+        demo.send_signal(number)
+        assert b"Aborted" in demo.stdout.read()
+    assert demo.returncode == 1
+    assert not psutil.wait_procs(family, timeout=5)[1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_there_is_no_reload(dev: Dev) -> None:
