@@ -250,15 +250,16 @@ class Session(asyncssh.SSHServerSession[bytes]):
         self.channel.finish(FAILED)
 
     def notify(self, sentence: str) -> None:
-        """Tell a terminal a line of ours, wherever its cursor stands, as wall(1) does."""
-        if self.request.tty and not self.channel.is_closing():
-            self.channel.write_stderr(f"\r\nkgpud: {sentence}\r\n".encode())
+        """Tell a line of ours to a terminal alone."""
+        if self.request.tty:
+            self.say(sentence)
 
     def say(self, sentence: str) -> None:
-        """Tell the client a line of ours on stderr."""
+        """Tell the client a line of ours on stderr; on a terminal, wherever its cursor stands."""
         if not self.channel.is_closing():
             end = "\r\n" if self.request.tty else "\n"
-            self.channel.write_stderr(f"kgpud: {sentence}{end}".encode())
+            start = end if self.request.tty and self._serving else ""
+            self.channel.write_stderr(f"{start}kgpud: {sentence}{end}".encode())
 
     def _end(self, how: Outcome | Cut | Gone) -> None:
         if not self.over.done():

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from .dev import Dev, Pod, eventually, make_key, rent
+from .terminal import Terminal
 from .test_audit import listed
 
 Client = subprocess.Popen[bytes]
@@ -143,6 +144,8 @@ def test_those_still_coming_in_are_out_too(dev: Dev, tmp_path: Path) -> None:
 def test_who_is_in_a_pod_that_ends_by_itself_is_told_why(dev: Dev, tmp_path: Path) -> None:
     """The command's end is here first, killed by whatever ended the pod."""
     pod = rent(dev, make_key(tmp_path / "key"))
+    terminal = Terminal(pod.argv("-tt"))
+    terminal.until(b"# ")
     with pod.start("echo in; exec sleep 1000") as client:
         assert client.stdout
         assert client.stdout.readline() == b"in\n"
@@ -150,4 +153,7 @@ def test_who_is_in_a_pod_that_ends_by_itself_is_told_why(dev: Dev, tmp_path: Pat
         out, said = client.communicate(timeout=20)
     assert (client.returncode, out) == (255, b"")
     assert said == b"kgpud: the container's first process ended, exit code 0\n"
+    # On a line of its own, wherever the prompt was.
+    terminal.until(b"\r\nkgpud: the container's first process ended, exit code 0\r\n")
+    assert terminal.close() == 255
     pod.release()
