@@ -42,14 +42,17 @@ async def statuses(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPRequestEntityTooLarge:
         said = "Request entity too large: limit is 3145728"
         return failure(ApiError(413, "RequestEntityTooLarge", said, {}))
-    except (web.HTTPException, ConnectionError):
+    except web.HTTPException:
         raise
+    except ConnectionError:
+        # Its client left before it had an answer: this one is for nobody, and no news for a log.
+        said = "nobody listens"
     except Exception:
         # Not the request's own path, which may begin with the secret.
         path = request[INFO].path if INFO in request else "(not read yet)"
         log.exception("%s %s failed", request.method, path)
-        said = "Internal error occurred: see the local cluster's stderr"
-        return failure(ApiError(500, "InternalError", said))
+        said = "see the local cluster's stderr"
+    return failure(ApiError(500, "InternalError", f"Internal error occurred: {said}"))
 
 
 def failure(error: ApiError) -> web.Response:
