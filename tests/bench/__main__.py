@@ -6,6 +6,7 @@ this machine's; the ratios are what to compare, and on a noisy machine those of 
 `python -m tests.bench NAME …` runs only the parts named: start, bulk, copies, crowds, tls.
 """
 
+import logging
 import os
 import statistics
 import sys
@@ -14,6 +15,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import structlog
 
 from tests.e2e.dev import Pod, eventually, make_key, rent, running
 from tests.e2e.serve import front, serving, sign_up, write_config
@@ -86,6 +89,8 @@ def copies(ours: Side, theirs: Side, folder: Path) -> None:
 
 
 def main(parts: list[str]) -> None:
+    # Accounts are made in this process: no line of the table is theirs.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         key = make_key(folder / "key")
