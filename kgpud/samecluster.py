@@ -3,7 +3,13 @@
 from kgpud.cluster.client import Cluster
 from kgpud.cluster.errors import ClusterError
 from store import installation, rentals
-from store.db import Database
+from store.db import Connection, Database
+
+
+async def live_elsewhere(conn: Connection, uid: str) -> int:
+    """Return how many live rentals have pods in another cluster than the one with this uid."""
+    theirs = await installation.cluster(conn)
+    return 0 if theirs in {None, uid} else len(await rentals.placed(conn))
 
 
 class SameCluster:
@@ -27,9 +33,9 @@ class SameCluster:
         if uid is None or uid == self._known:
             return
         async with self._db.transaction() as tx:
-            theirs = await installation.cluster(tx)
-            if theirs not in {None, uid} and (live := await rentals.placed(tx)):
-                raise ClusterError(_sentence(self._cluster.namespace, uid, theirs, len(live)))
+            if live := await live_elsewhere(tx, uid):
+                theirs = await installation.cluster(tx)
+                raise ClusterError(_sentence(self._cluster.namespace, uid, theirs, live))
             await installation.use(tx, uid)
         self._known = uid
 
