@@ -12,7 +12,6 @@ from gateway.scp_place import Place
 from gateway.scp_records import (
     MAX_LINE,
     OK,
-    STEPS,
     Entry,
     NameRefused,
     Outbox,
@@ -20,6 +19,7 @@ from gateway.scp_records import (
     Times,
     parse,
     warning,
+    whole_slice,
 )
 from gateway.scp_write import Writer
 
@@ -93,14 +93,13 @@ class Receiving:
 
     def go_on(self) -> None:
         """Work on what has come, a slice of it."""
-        steps = 0
-        while steps < STEPS and self.exit_code is None and self._step():
-            steps += 1
-        self.more = steps == STEPS
+        self.more = whole_slice(self._step)
         if self.exit_code is None and not self.more:
             self._see_ends()
 
     def _step(self) -> bool:
+        if self.exit_code is not None:
+            return False
         return self._writer.take_answer() or (self._client_may_go_on and self._state())
 
     @property

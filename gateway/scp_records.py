@@ -1,6 +1,7 @@
 """The lines of the SCP protocol, as OpenSSH's scp.c writes and reads them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 OK = b"\0"
@@ -59,6 +60,11 @@ class Outbox:
         taken = Outbox(self.client, self.stderr, self.pod)
         self.client, self.stderr, self.pod = [], [], []
         return taken
+
+
+def whole_slice(step: Callable[[], bool]) -> bool:
+    """Take steps until one says False; return whether none did, so that there may be more."""
+    return all(step() for _ in range(STEPS))
 
 
 def warning(text: bytes) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from gateway import scp_tar
 from gateway.scp import ScpCommand
 from gateway.scp_read import Broken, Closed, Content, Event, Left, Opened, Reader, Said
-from gateway.scp_records import MAX_LINE, OK, STEPS, Outbox, entry_line, times_line, warning
+from gateway.scp_records import MAX_LINE, OK, Outbox, entry_line, times_line, warning, whole_slice
 
 _MAX_ERRORS = 16
 
@@ -79,12 +79,11 @@ class Sending:
 
     def go_on(self) -> None:
         """Work on what has come, a slice of it."""
-        steps = 0
-        while steps < STEPS and self.exit_code is None and self._step():
-            steps += 1
-        self.more = steps == STEPS
+        self.more = whole_slice(self._step)
 
     def _step(self) -> bool:
+        if self.exit_code is not None:
+            return False
         if self._take_complaint():
             return True
         return self._take_answer() if self._then else self._take_event()
